@@ -1,0 +1,1 @@
+"""Geometry and clock offset of the two cameras."""

@@ -1,0 +1,84 @@
+"""What a fuser is, and the one function that opens one. Luma in, luma out; no video, no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from engines.model import ModelInfo
+
+Luma = NDArray[np.uint8]
+"""(H, W) or (N, H, W) uint8, 0 black to 255 white (full range)."""
+
+Backend = Literal["auto", "cpu"]
+
+
+class CrotalusError(Exception):
+    """An error that a user can act on: its text is one line, `exit_code` is what the command line returns."""
+
+    exit_code = 1
+
+
+class BackendError(CrotalusError, RuntimeError):
+    """A backend that was asked for by name cannot run here; the text says why and what to do."""
+
+    exit_code = 2
+
+
+@dataclass(frozen=True, slots=True)
+class StreamState:
+    """What one pair of a stream leaves for the next: the rule each common map followed."""
+
+    averaged: NDArray[np.bool_]
+    """(M,) True where Eq. 9 took the weighted average, False where it took the maximum."""
+
+
+class Fuser(Protocol):
+    """Fuses luma pairs. One fuser serves one thread at a time; `close` may be called twice."""
+
+    @property
+    def name(self) -> str:
+        """A word for tables and messages, e.g. `jcae on cpu`."""
+        ...
+
+    @property
+    def info(self) -> ModelInfo | None:
+        """The model behind it; None for a formula without weights."""
+        ...
+
+    def fuse(self, ir: Luma, vis: Luma) -> Luma:
+        """Fused luma of the same shape as both inputs, owned by the caller. Image mode: the paper exactly.
+
+        Raises ValueError if the two shapes or types differ from each other or from `Luma`.
+        """
+        ...
+
+    def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState | None]:
+        """Fused luma (H, W) and the state for the next pair of the same stream; None starts a stream.
+
+        Stream mode: a map changes its rule only when it has left the threshold behind, see `rules.next_threshold`.
+        """
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_fuser(model: str | Path = "auto", *, backend: Backend = "auto", threads: int = 0) -> Fuser:
+    """The fuser for a model (`auto`, a shipped name, or a model directory) on a backend.
+
+    threads: CPU threads for the network, 0 for one per core. Raises ModelError for a model that cannot be read,
+    BackendError for a backend that cannot run here.
+    """
+    from engines.model import load_model
+
+    info = load_model("jcae" if model == "auto" else model)
+    if backend not in ("auto", "cpu"):
+        raise BackendError(f"backend {backend!r}: not known; use auto or cpu")
+    from engines.onnx_cpu import OnnxFuser
+
+    return OnnxFuser(info, threads=threads)

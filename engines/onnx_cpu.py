@@ -1,0 +1,148 @@
+"""The fuser that runs everywhere: one ONNX graph, rules inside, on ONNX Runtime's CPU provider."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.base import BackendError, CrotalusError, Luma, StreamState
+from engines.model import ModelError, ModelInfo
+from engines.rules import averaged_maps, next_threshold
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+GRAPH = "fuser.onnx"
+BYTES_PER_PIXEL = 1500
+"""Peak memory of the full network: 1470 measured at 640x480, 1060 at 1280x720."""
+
+
+class TooLargeError(CrotalusError, MemoryError):
+    """A picture that the network cannot hold in this machine's memory."""
+
+    exit_code = 2
+
+
+class OnnxFuser:
+    """A model on ONNX Runtime. Buffers are kept for the last picture size; results belong to the caller."""
+
+    def __init__(self, info: ModelInfo, *, threads: int = 0) -> None:
+        """threads: of the network, 0 for one per core. Raises ModelError, BackendError."""
+        self.info = info
+        self.name = f"{info.name} on cpu"
+        self._session: onnxruntime.InferenceSession | None = _open_session(info, threads)
+        self._padded: tuple[Luma, Luma] | None = None
+        self._checked: tuple[int, int] | None = None
+
+    def fuse(self, ir: Luma, vis: Luma) -> Luma:
+        """Fused luma of the inputs' shape, (H, W) or (N, H, W) uint8. Pictures of a batch are independent."""
+        _check_inputs(ir, vis)
+        if ir.ndim == 2:
+            return self._run(ir, vis, None)[0]
+        # One by one: a batch takes N times the memory and saves no time on a CPU.
+        return np.stack([self._run(a, b, None)[0] for a, b in zip(ir, vis, strict=True)]) if len(ir) else ir.copy()
+
+    def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState]:
+        """Fused luma (H, W) and the rule each map followed, for the next pair of the stream."""
+        _check_inputs(ir, vis)
+        if ir.ndim != 2:
+            raise ValueError(f"a stream takes one pair at a time, (H, W); given {ir.shape}")
+        averaged = None if state is None else state.averaged
+        fused, averaged = self._run(ir, vis, averaged)
+        return fused, StreamState(averaged)
+
+    def close(self) -> None:
+        """Give the network's memory back."""
+        self._session, self._padded = None, None
+
+    def _run(self, ir: Luma, vis: Luma, averaged: NDArray[np.bool_] | None) -> tuple[Luma, NDArray[np.bool_]]:
+        if self._session is None:
+            raise ValueError("this fuser is closed; open another")
+        self._check_memory(ir.shape[0], ir.shape[1])
+        threshold = next_threshold(averaged, maps=self.info.maps, ratio=self.info.activity_ratio)
+        padded_ir, padded_vis = self._pad(ir, vis)
+        feed = {"ir": padded_ir[None], "vis": padded_vis[None], "threshold": threshold}
+        fused, activity = self._session.run(["fused", "activity"], feed)
+        height, width = ir.shape
+        return fused[0, :height, :width], averaged_maps(activity[0], threshold)
+
+    def _pad(self, ir: Luma, vis: Luma) -> tuple[Luma, Luma]:
+        """Both pictures with the model's margin, reflected, and filled up to its multiple, in buffers kept."""
+        height, width = ir.shape
+        rows, columns = (reflected(n, self.info.margin, self.info.multiple) for n in (height, width))
+        shape = (len(rows), len(columns))
+        if self._padded is None or self._padded[0].shape != shape:
+            self._padded = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+        top = left = self.info.margin
+        for buffer, luma in zip(self._padded, (ir, vis), strict=True):
+            inside = buffer[top : top + height]
+            inside[:, left : left + width] = luma
+            inside[:, :left] = luma[:, columns[:left]]
+            inside[:, left + width :] = luma[:, columns[left + width :]]
+            buffer[:top] = inside[rows[:top]]
+            buffer[top + height :] = inside[rows[top + height :]]
+        return self._padded
+
+    def _check_memory(self, height: int, width: int) -> None:
+        if self._checked == (height, width):
+            return
+        needed, free = height * width * BYTES_PER_PIXEL, _available_memory()
+        if needed > free:
+            raise TooLargeError(
+                f"{width}x{height}: the network needs about {needed / 2**30:.1f} GB for it, {free / 2**30:.1f} GB "
+                "are free; fuse at a smaller --size"
+            )
+        self._checked = (height, width)
+
+
+def reflected(length: int, margin: int, multiple: int) -> NDArray[np.intp]:
+    """Source index of each row of a padded axis: `margin` mirrored on both sides, more at the end up to `multiple`.
+
+    The border pixel itself is not repeated (4 3 2 1 | 0 1 2 ...); an axis shorter than the margin bounces on.
+    """
+    total = length + 2 * margin
+    total += -total % multiple
+    position = np.arange(-margin, total - margin)
+    if length == 1:
+        return np.zeros(total, np.intp)
+    period = 2 * (length - 1)
+    folded = np.abs(position) % period
+    return np.minimum(folded, period - folded).astype(np.intp)
+
+
+def _open_session(info: ModelInfo, threads: int) -> onnxruntime.InferenceSession:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(f"backend cpu: {error}; pip install onnxruntime") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 4  # its messages come back in the exception
+    try:
+        return onnxruntime.InferenceSession(info.path(GRAPH), options, providers=["CPUExecutionProvider"])
+    except ModelError:
+        raise
+    except Exception as error:  # ONNX Runtime's own exceptions share no base class
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"{info.path(GRAPH)}: ONNX Runtime cannot load it ({reason}); export it again") from error
+
+
+def _check_inputs(ir: Luma, vis: Luma) -> None:
+    for name, luma in (("ir", ir), ("vis", vis)):
+        if luma.dtype != np.uint8 or luma.ndim not in (2, 3) or 0 in luma.shape[-2:]:
+            raise ValueError(f"{name}: {luma.dtype} {luma.shape}; a fuser takes uint8 (H, W) or (N, H, W), not empty")
+    if ir.shape != vis.shape:
+        raise ValueError(f"ir is {ir.shape}, vis is {vis.shape}; a pair has one shape")
+
+
+def _available_memory() -> int:
+    """Bytes that can be taken without swapping; a large number where the system does not tell."""
+    try:
+        with open("/proc/meminfo") as file:
+            return next(int(line.split()[1]) for line in file if line.startswith("MemAvailable")) * 1024
+    except (OSError, StopIteration):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 1 << 50
