@@ -1,0 +1,1 @@
+"""Torch: network, loss, data, training, export; and the metrics."""

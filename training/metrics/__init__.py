@@ -1,0 +1,1 @@
+"""Fusion metrics, one a file: numpy and OpenCV only."""

@@ -1,0 +1,70 @@
+"""Does a warm target stay visible? Ours, because every published metric can rise while a person vanishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+SMOOTHING = 1.5
+"""Sigma of the blur before targets are sought, px."""
+LARGEST_SIDE = 0.22
+"""Diameter of the top-hat's ellipse over the shorter side: targets are smaller than this."""
+LEVEL = 35.0
+"""Least height above the surroundings, levels."""
+SHARE_OF_PEAK = 0.45
+"""Or this share of the highest, whichever is larger."""
+LEAST_AREA = 40
+"""px"""
+LARGEST_AREA = 0.04
+"""of the picture"""
+LEAST_CONTRAST = 30.0
+"""Mean of a target minus mean of its ring in IR, levels."""
+RING = 9
+"""Width of the ring, px."""
+LOST = 0.25
+"""A target that keeps less of its contrast than this counts as lost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Of the warm targets of one pair."""
+
+    targets: int
+    mean: float
+    """Contrast in the fused picture over contrast in IR, each clipped to -1..1.5, weighted by sqrt(area); nan: none."""
+    lost: int
+    """Targets below `LOST`."""
+
+
+def target_retention(ir: NDArray[np.uint8], fused: NDArray[np.uint8]) -> Retention:
+    """How much of the contrast of IR's compact bright blobs the fused picture (H, W) keeps."""
+    ratios, weights = [], []
+    for target, ring in _targets(ir):
+        in_ir, in_fused = (float(p[target].mean()) - float(p[ring].mean()) for p in (ir, fused))
+        if in_ir >= LEAST_CONTRAST:
+            ratios.append(min(1.5, max(-1.0, in_fused / in_ir)))
+            weights.append(float(np.sqrt(target.sum())))
+    if not ratios:
+        return Retention(0, float("nan"), 0)
+    return Retention(len(ratios), float(np.average(ratios, weights=weights)), sum(r < LOST for r in ratios))
+
+
+def _targets(ir: NDArray[np.uint8]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+    """Masks (H, W) of each blob and of the ring around it, free of other blobs."""
+    smooth = cv2.GaussianBlur(ir, (0, 0), SMOOTHING)
+    side = max(3, int(LARGEST_SIDE * min(ir.shape)))
+    hat = cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
+    blobs = (hat > max(LEVEL, SHARE_OF_PEAK * float(hat.max()))).astype(np.uint8)
+    count, labels, boxes, _ = cv2.connectedComponentsWithStats(blobs)
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RING + 1, 2 * RING + 1))
+    found = []
+    for k in range(1, count):
+        if LEAST_AREA <= boxes[k, cv2.CC_STAT_AREA] <= LARGEST_AREA * ir.size:
+            target = labels == k
+            ring = (cv2.dilate(target.astype(np.uint8), kernel) > 0) & (blobs == 0)
+            if ring.any():
+                found.append((target, ring))
+    return found
