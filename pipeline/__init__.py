@@ -1,0 +1,1 @@
+"""Frames in, fused frames out: time, geometry and colour; no network."""

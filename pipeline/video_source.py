@@ -1,0 +1,190 @@
+"""A video file as a source of frames: exact time, upright full-range luma, and an account of what was missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+
+from av.video.frame import VideoFrame
+
+from pipeline.frames import Frame, InputError, StreamInfo
+from pipeline.video_decode import VideoFile, check_size
+from pipeline.video_facts import carried_tags, has_clock, nominal_rate
+from pipeline.video_planes import PlaneReader, layout_of
+from pipeline.video_promise import Ledger, shortfall
+
+
+class VideoSource:
+    """Frames of a video file. One thread at a time: `close` only after the thread that reads has stopped reading."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        rate: Fraction | None = None,
+        threads: int = 0,
+    ) -> None:
+        """Open a file and decode its first frame, which alone tells the true pixel format and rotation.
+
+        start, end: s from the first frame, end excluded. rate: frames/s for files that do not tell theirs.
+        threads: of the decoder, 0 for one per core. Raises InputError.
+        """
+        self._path, self._threads = path, threads
+        self._iterated = False
+        self._backward = 0
+        self._missing: str | None = None
+        self._file = VideoFile(path, threads=threads)
+        try:
+            self._decoded = self._file.frames()
+            self._first = self._decode_first()
+            self._has_clock = self._first.pts is not None and has_clock(self._file.container)
+            self._is_timed = self._has_clock or (self._first.pts is not None and rate is None)
+            self._reader = PlaneReader(layout_of(self._first), path.name)
+            self._rate_given = rate
+            self._info = self._describe()
+        except BaseException:
+            self.close()
+            raise
+        self._start_pts = self._pts_at(start)
+        self._end_pts = self._pts_at(end)
+
+    @property
+    def info(self) -> StreamInfo:
+        return self._info
+
+    def __enter__(self) -> VideoSource:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; frames handed out stay valid. May be called twice."""
+        self._file.close()
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames with strictly increasing pts; planes are read-only views where the file's format allows.
+
+        Raises InputError if there is none between start and end, or a time stamp is missing and cannot be made up.
+        """
+        if self._iterated:
+            raise RuntimeError("frames() of a source can be iterated once; open it again")
+        self._iterated = True
+        ledger, time_base, to_end = Ledger(self._info.rate), self._info.time_base, True
+        for frame, pts in self._timed(self._from_start()):
+            if self._start_pts is not None and pts < self._start_pts:
+                continue
+            if self._end_pts is not None and pts >= self._end_pts:
+                to_end = False
+                break
+            luma, chroma = self._reader.read(frame)
+            time = float(pts * time_base)
+            ledger.add(time, float((frame.duration or 0) * time_base) if self._is_timed else 0.0)
+            yield Frame(luma, chroma, pts, time, ledger.count - 1)
+        if self._file.is_closed:
+            return
+        if not ledger.count:
+            raise InputError(f"{self._info.name}: no frame between --start and --end; choose a part inside the video")
+        from_start = self._start_pts is None
+        self._missing = shortfall(self._file, ledger, from_start=from_start, to_end=to_end, is_timed=self._is_timed)
+
+    def complaints(self) -> list[str]:
+        """One line each for what was not as the file promised: frames missing, damaged, out of order, changed."""
+        file, name = self._file, self._info.name
+        layout, rate = self._reader.layout, self._info.rate
+        lines: list[tuple[object, str | None]] = [
+            (self._missing, self._missing),
+            (file.broken, f"packets that could not be read or decoded, skipped: {file.broken}"),
+            (file.corrupt, f"damaged frames: {file.corrupt}"),
+            (self._backward, f"frames whose time stamp repeats or goes back, left out: {self._backward}"),
+            (
+                self._reader.changed,
+                f"frames of another size or pixel format, brought to {layout.width}x{layout.height} {layout.format}: "
+                f"{self._reader.changed}",
+            ),
+            (layout.turn is None, "it asks for a rotation that is not a multiple of 90 degrees; not rotated"),
+            (len(file.streams) > 1, f"it holds {len(file.streams)} video streams; only the first is used"),
+            (not (self._has_clock or self._rate_given), f"it has no time stamps; timed at {rate} frames/s"),
+        ]
+        return [f"{name}: {line}" for applies, line in lines if applies]
+
+    def _decode_first(self) -> VideoFrame:
+        """The first frame of the file. Raises InputError if there is none, or it is too large."""
+        name = self._path.name
+        try:
+            frame = next(self._decoded, None)
+        except ValueError as error:
+            raise InputError(f"{name}: its video cannot be decoded ({error}); convert it, e.g. to H.264") from error
+        if frame is None:
+            raise InputError(f"{name}: not one frame can be decoded; the file is damaged or cut short, copy it again")
+        check_size(frame.width, frame.height, name)
+        return frame
+
+    def _describe(self) -> StreamInfo:
+        stream, layout = self._file.stream, self._reader.layout
+        rate = self._rate_given or nominal_rate(stream, is_timed=self._is_timed)
+        time_base = stream.time_base if self._is_timed else rate and 1 / rate
+        if not time_base:
+            raise InputError(f"{self._path.name}: no timestamps and no frame rate; pass --rate")
+        width, height = layout.width, layout.height
+        aspect = stream.sample_aspect_ratio or Fraction(1)
+        if layout.turn and layout.turn.transposed:
+            width, height, aspect = height, width, 1 / aspect
+        return StreamInfo(
+            name=self._path.name,
+            width=width,
+            height=height,
+            time_base=time_base,
+            rate=rate,
+            bits=layout.bits,
+            frames=stream.frames or None,
+            colour=layout.colour,
+            sample_aspect=aspect,
+            metadata=carried_tags(self._file.container, stream),
+            start_pts=(self._first.pts or 0) if self._is_timed else 0,
+        )
+
+    def _pts_at(self, seconds: float | None) -> int | None:
+        """The first pts at or after a time, s from the first frame."""
+        if seconds is None:
+            return None
+        exact = Fraction(seconds).limit_denominator(1_000_000)  # 0.1 is meant as 1/10, not as the float next to it
+        return self._info.start_pts + math.ceil(exact / self._info.time_base)
+
+    def _from_start(self) -> Iterator[VideoFrame]:
+        """Decoded frames from the key frame before start on, or from the first one where seeking does not work."""
+        target = self._start_pts
+        if target is None or target <= self._info.start_pts or not self._is_timed:
+            return chain([self._first], self._decoded)
+        if self._file.seek(min(target, 2**62)):
+            frames = self._file.frames()
+            head = next(frames, None)
+            if head is not None and head.pts is not None and head.pts <= target:
+                return chain([head], frames)
+        self._file.close()  # some files are sought to a wrong place, some not at all: read from the beginning
+        self._file = VideoFile(self._path, threads=self._threads)
+        return self._file.frames()
+
+    def _timed(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
+        """Frames with their pts, strictly increasing; a missing one follows from the one before and the rate."""
+        last: int | None = None
+        for position, frame in enumerate(frames):
+            pts = frame.pts if self._is_timed else position
+            if pts is None:
+                pts = self._info.start_pts if last is None else last + self._step()
+            if last is not None and pts <= last:
+                self._backward += 1
+                continue
+            last = pts
+            yield frame, pts
+
+    def _step(self) -> int:
+        """Units of pts from one frame to the next at the nominal rate."""
+        if self._info.rate is None:
+            raise InputError(f"{self._info.name}: no timestamps and no frame rate; pass --rate")
+        return max(round(1 / (self._info.rate * self._info.time_base)), 1)
