@@ -1,0 +1,184 @@
+"""Frames into a video file: times exact, colour tagged, audio alongside, playable whatever ends the run."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import av
+from av.error import FFmpegError
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from pipeline.audio import AudioCopy
+from pipeline.encoding import (
+    FORMATS,
+    Encoder,
+    SinkSettings,
+    check_settings,
+    container_options,
+    encoder_options,
+    stored_range,
+    untold,
+)
+from pipeline.frames import Frame, InputError, OutputError, StreamInfo
+from pipeline.picture import Painter
+from pipeline.timeline import Timeline
+
+DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+"""No space, quota used up, file size limit: one and the same to the user."""
+
+
+def write_failure(path: Path, error: Exception, written: int, unit: str = "frames") -> OutputError:
+    """The error to raise when writing `path` failed after so many frames or images."""
+    kept = "what was written is kept" if written else "nothing was written"
+    if getattr(error, "errno", None) in DISK_FULL:
+        return OutputError(f"disk full after {written} {unit}: {path}: {kept}; free some space or write elsewhere")
+    reason = getattr(error, "strerror", None) or str(error)
+    return OutputError(f"{path}: failed after {written} {unit}: {reason}: {kept}; check the disk and its permissions")
+
+
+class VideoSink:
+    """A video file being written, see `frames.Sink`. The file appears with the first frame.
+
+    Frames show at `pts - info.start_pts`: exactly in MP4 and MOV, to 1/90000 s in TS (all of it later by the depth of
+    reordering, 1/15 s at 30 frames/s), to 1 ms in MKV and WebM, on the frame grid in AVI. One thread.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: StreamInfo,
+        settings: SinkSettings,
+        *,
+        audio_from: Sequence[Path] = (),
+        audio_shift: float = 0.0,
+        start: float = 0.0,
+        end: float | None = None,
+    ) -> None:
+        """Parameters as in `sink.open_sink`. Raises InputError; nothing has been written then."""
+        encoder = check_settings(settings, path)
+        self._path, self._info = path, info
+        self._kind = FORMATS[path.suffix.lower()]
+        full = stored_range(encoder, self._kind, settings.pixel_format, info.colour)
+        self._painter = Painter(info, settings.pixel_format, even=encoder.needs_even, full_range=full)
+        self._timeline = Timeline(info, on_grid=self._kind == "avi", counts_frames=encoder.counts_frames)
+        self._untold = untold(encoder, self._kind, info)
+        self._written = 0
+        self._error: OutputError | None = None
+        self._is_started = self._is_closed = False
+        options = container_options(path, info.metadata)
+        # "file:" keeps FFmpeg from reading a name like `rtp:x.mp4` as a protocol.
+        self._container = av.open(f"file:{path}", "w", format=self._kind, container_options=options)
+        self._container.metadata.update(info.metadata)
+        self._stream = self._add_stream(settings, encoder)
+        origin = info.start_pts * info.time_base
+        length = None if end is None else end - start
+        self._audio = AudioCopy(audio_from, origin=origin, shift=audio_shift, cuts_start=start > 0, length=length)
+        self._audio.join(self._container, options)
+
+    def write(self, frame: Frame) -> None:
+        """Encode one frame, later than the one before. Raises OutputError, and the same one at each further call.
+
+        ValueError after `close`.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._is_closed:
+            raise ValueError(f"{self._path}: already closed; open another sink")
+        picture = self._painter.paint(frame)
+        self._timeline.stamp(picture, frame.pts)
+        try:
+            self._container.start_encoding()
+            self._is_started = True
+            self._mux(self._stream.encode(picture))
+        except (FFmpegError, OSError) as error:
+            self._error = write_failure(self._path, error, self._written)
+            raise self._error from error
+
+    def notes(self) -> list[str]:
+        """One line each for what is not as in the input: padding, times, tags, audio. Ask after close."""
+        notes = self._untold + self._audio.notes()
+        given, stored = (self._info.width, self._info.height), (self._painter.width, self._painter.height)
+        if given != stored:
+            sizes = f"{given[0]}x{given[1]} is stored as {stored[0]}x{stored[1]}"
+            notes.append(f"{sizes}: the codec needs even sizes, so the last column or row is repeated")
+        if self._timeline.moved:
+            grid = f"the grid of {self._timeline.rate} frames per second, all that .avi can hold"
+            notes.append(f"{self._timeline.moved} frames moved onto {grid}; use .mkv or .mp4 for exact times")
+        return notes
+
+    def close(self) -> None:
+        """Finish the file. Raises OutputError if that fails and nothing had failed before; frees all the same."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            if self._timeline.count and self._error is None:
+                self._finish()
+        except (FFmpegError, OSError) as error:
+            self._error = write_failure(self._path, error, self._written)
+            raise self._error from error
+        finally:
+            self._release()
+
+    def _mux(self, packets: Iterable[Packet]) -> None:
+        """Hand packets to the file, each preceded by the audio up to its time: so nothing piles up in memory."""
+        for packet in packets:
+            self._timeline.restore(packet)
+            if packet.dts is not None:
+                self._audio.copy_until(packet.dts * packet.time_base)
+            self._container.mux(packet)
+            self._written += 1
+
+    def _finish(self) -> None:
+        """Drain the encoder, copy the rest of the audio, write the trailer."""
+        packets = self._stream.encode(None)
+        if self._timeline.count <= 2:  # no order but one; x265 4.2 then leaves random decode times (1 run in 3, tried)
+            for packet in packets:
+                packet.dts = packet.pts
+        self._mux(packets)
+        self._audio.finish(self._timeline.end)
+        self._container.close()
+
+    def _release(self) -> None:
+        """Close what is open, without a further error: after a failed write FFmpeg writes nothing any more."""
+        self._audio.close()
+        with suppress(FFmpegError, OSError):
+            self._container.close()
+        if self._error is not None and self._written == 0:
+            with suppress(OSError):
+                if self._is_started or self._path.stat().st_size == 0:  # ours: a header at most
+                    self._path.unlink()
+
+    def _add_stream(self, settings: SinkSettings, encoder: Encoder) -> VideoStream:
+        """The video stream with its encoder open, so that whatever it refuses is said before a file appears."""
+        options = encoder_options(settings, encoder)
+        stream: VideoStream = self._container.add_stream(settings.codec, self._timeline.rate, options)  # type: ignore
+        stream.time_base = self._timeline.time_base
+        context = stream.codec_context
+        context.time_base = self._timeline.encoder_base
+        context.width, context.height = self._painter.width, self._painter.height
+        context.pix_fmt = settings.pixel_format
+        context.thread_count, context.thread_type = settings.threads, "AUTO"
+        if self._kind == "avi":
+            context.max_b_frames = 0  # AVI stores the order of decoding only
+        if settings.codec == "libx265" and self._kind in ("mp4", "mov"):
+            context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple systems
+        self._tag(stream)
+        try:
+            context.open()
+        except (FFmpegError, ValueError) as error:
+            given = f"{context.width}x{context.height} {context.pix_fmt}"
+            raise InputError(f"{settings.codec} cannot encode {given}: {error}; choose another codec") from error
+        return stream
+
+    def _tag(self, stream: VideoStream) -> None:
+        """Say in the file what the samples mean, and their shape."""
+        context, colour = stream.codec_context, self._painter.colour
+        context.color_range = 2 if colour.full_range else 1  # AVCOL_RANGE_JPEG, AVCOL_RANGE_MPEG
+        context.color_primaries, context.color_trc = colour.primaries, colour.transfer
+        context.colorspace = colour.matrix
+        context.sample_aspect_ratio = self._info.sample_aspect
