@@ -1,0 +1,211 @@
+"""One fusion job: what the user names, opened, matched, run, and told about."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+from engines.base import Fuser
+from pipeline.align import Geometry
+from pipeline.compose import Tint
+from pipeline.encoding import FORMATS
+from pipeline.frames import MAX_SIDE, InputError, Source, StreamInfo
+from pipeline.image_source import ImageSource, open_images
+from pipeline.sink import SinkSettings, open_sink
+from pipeline.source import open_source
+from pipeline.stats import Stats
+from pipeline.stream import Options, Result, run
+from pipeline.sync import SyncPolicy, SyncReport, match_names
+
+SEEK_MARGIN = 1.0
+"""s of IR read before and after the wanted range, so that its first and last frames find their partners."""
+START_NOTICE = 0.5
+"""s between the first timestamps of the two files from which the user is told; muxers put a fixed start in some."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to fuse, how, and into what. Paths are files, folders or globs as `open_source` takes them."""
+
+    ir: str
+    vis: str
+    out: Path
+    policy: SyncPolicy = field(default_factory=SyncPolicy)
+    geometry: Geometry = field(default_factory=Geometry)
+    tint: Tint = "vis"
+    settings: SinkSettings = field(default_factory=SinkSettings)
+    start: float | None = None
+    """s from the first VIS frame."""
+    end: float | None = None
+    """s from the first VIS frame, excluded."""
+    rate: Fraction | None = None
+    """Frames/s of images, and of videos that do not say."""
+    limit: int | None = None
+    """Pairs at most."""
+    threads: int = 0
+    """Of decoders and encoder, 0 for one per core."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A job whose inputs and output are open: what there is to tell before the first frame."""
+
+    ir: StreamInfo
+    vis: StreamInfo
+    out: StreamInfo
+    expected: int | None
+    """Frames that will come out if every VIS frame finds a partner; None if nobody knows."""
+    notices: list[str]
+
+    def __str__(self) -> str:
+        """E.g. `ir.mp4 640x512 + vis.mp4 1280x720 -> fused.mp4 1280x720 at 30000/1001 frames/s`."""
+        ir, vis, out = (f"{info.name} {info.width}x{info.height}" for info in (self.ir, self.vis, self.out))
+        rate = f" at {self.out.rate} frames/s" if self.out.rate else ""
+        return f"{ir} + {vis} -> {out}{rate}"
+
+
+def run_job(
+    job: Job,
+    fuser: Fuser,
+    *,
+    stop: threading.Event | None = None,
+    on_open: Callable[[Opened], None] = lambda opened: None,
+    on_frame: Callable[[Stats, SyncReport], None] = lambda stats, report: None,
+) -> Result:
+    """Fuse a pair of inputs into an output; every file is closed in the end.
+
+    on_open: told what was opened, before the first frame. on_frame: called after each. Raises InputError before
+    anything is written, OutputError or the first error of a stage after the file has been finished.
+    """
+    _check(job)
+    ir, vis, notices = open_pair(job)
+    with closing(ir), closing(vis):
+        is_video = not (isinstance(ir, ImageSource) and isinstance(vis, ImageSource)) or _is_video_file(job.out)
+        info = output_info(job, ir.info, vis.info)
+        sink = open_sink(
+            job.out,
+            info,
+            replace(job.settings, threads=job.settings.threads or job.threads),
+            inputs=_input_paths(job),
+            audio_from=_audio_sources(job, ir, vis),
+            audio_shift=job.policy.offset,
+            start=job.start or 0.0,
+            end=job.end,
+        )
+        on_open(Opened(ir.info, vis.info, info, _expected(job, vis.info), notices))
+        size = (info.width, info.height) if is_video or job.geometry.size else None
+        options = Options(job.policy, replace(job.geometry, size=size), job.tint, is_video, job.limit)
+        return run(ir, vis, fuser, sink, options, stop=stop, on_frame=on_frame)
+
+
+def open_pair(job: Job) -> tuple[Source, Source, list[str]]:
+    """Both sources, cut to the job's range, images matched by name; and what the user should know of them."""
+    vis = open_source(job.vis, start=job.start, end=job.end, rate=job.rate, threads=job.threads)
+    try:
+        ir = open_source(job.ir, rate=job.rate, threads=job.threads)
+    except BaseException:
+        vis.close()
+        raise
+    if isinstance(ir, ImageSource) and isinstance(vis, ImageSource):
+        return _matched_images(job)
+    starts = [float(s.info.start_pts * s.info.time_base) for s in (ir, vis)]
+    notices = []
+    gap = starts[1] - starts[0]
+    if not job.policy.offset and abs(gap) > START_NOTICE:
+        notices.append(
+            f"by their own timestamps ir starts at {starts[0]:.3f} s and vis at {starts[1]:.3f} s; "
+            f"if both were started together pass --offset {gap:.3f}"
+        )
+    if job.start is None and job.end is None:
+        return ir, vis, notices
+    ir.close()
+    start, end = _ir_range(job, starts[0], starts[1])
+    return open_source(job.ir, start=start, end=end, rate=job.rate, threads=job.threads), vis, notices
+
+
+def output_info(job: Job, ir: StreamInfo, vis: StreamInfo) -> StreamInfo:
+    """The output's stream: VIS in time, colour and tags, the reference's grid in size."""
+    leader = vis if job.geometry.reference == "vis" else ir
+    width, height = job.geometry.size or (leader.width, leader.height)
+    stretch = Fraction(leader.width * height, leader.height * width)
+    start = round(Fraction(job.start or 0).limit_denominator(10**6) / vis.time_base)
+    return replace(
+        vis,
+        name=job.out.name,
+        width=width,
+        height=height,
+        bits=8,
+        frames=None,
+        sample_aspect=leader.sample_aspect * stretch,
+        start_pts=vis.start_pts + start,
+        metadata={**ir.metadata, **vis.metadata},
+    )
+
+
+def _matched_images(job: Job) -> tuple[Source, Source, list[str]]:
+    """Two image sources whose k-th images belong together, and a notice for each image left over."""
+    ir, vis = (open_source(path, rate=job.rate) for path in (job.ir, job.vis))
+    assert isinstance(ir, ImageSource)
+    assert isinstance(vis, ImageSource)
+    by_name = [{path.name: path for path in source.paths} for source in (ir, vis)]
+    pairs, notices = match_names(list(by_name[0]), list(by_name[1]))
+    if job.policy.offset:
+        raise InputError(f"--offset {job.policy.offset}: images have no clock; leave it out")
+    names = ir.info.name, vis.info.name
+    chosen = [[by_name[side][pair[side]] for pair in pairs] for side in (0, 1)]
+    opened = [
+        open_images(paths, name=name, start=job.start, end=job.end, rate=job.rate)
+        for paths, name in zip(chosen, names, strict=True)
+    ]
+    return opened[0], opened[1], notices
+
+
+def _ir_range(job: Job, ir_start: float, vis_start: float) -> tuple[float | None, float | None]:
+    """The part of IR that can be a partner of the wanted part of VIS, s from the first IR frame."""
+    margin = SEEK_MARGIN + (job.policy.tolerance or 0)
+    shift = vis_start - job.policy.offset - ir_start
+    start = None if job.start is None else job.start + shift - margin
+    end = None if job.end is None else job.end + shift + margin
+    if end is not None and end <= 0:
+        raise InputError(f"--end {job.end}: vis ends there {-end:.3f} s before ir begins; check --offset")
+    return (start if start and start > 0 else None), end
+
+
+def _check(job: Job) -> None:
+    if job.limit is not None and job.limit < 1:
+        raise InputError(f"--limit {job.limit}: give the number of pairs to fuse, 1 or more")
+    if job.geometry.size and not all(1 <= side <= MAX_SIDE for side in job.geometry.size):
+        width, height = job.geometry.size
+        raise InputError(f"--size {width}x{height}: a side is 1 to {MAX_SIDE} px")
+    tolerance = job.policy.tolerance
+    if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
+        raise InputError(f"--tolerance {tolerance}: give seconds, 0 or more")
+    if not math.isfinite(job.policy.offset):
+        raise InputError(f"--offset {job.policy.offset}: give seconds")
+
+
+def _expected(job: Job, vis: StreamInfo) -> int | None:
+    count = vis.frames
+    if vis.rate and (job.start or job.end):
+        length = (count / vis.rate if count else math.inf) if job.end is None else job.end
+        seconds = length - (job.start or 0)
+        count = round(seconds * vis.rate) if math.isfinite(seconds) else None
+    return min(count, job.limit) if count and job.limit else job.limit or count
+
+
+def _is_video_file(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS and not path.is_dir()
+
+
+def _input_paths(job: Job) -> list[Path]:
+    return [Path(name) for name in (job.ir, job.vis) if Path(name).exists()]
+
+
+def _audio_sources(job: Job, ir: Source, vis: Source) -> list[Path]:
+    """VIS before IR; only video files have audio."""
+    return [Path(name) for name, source in ((job.vis, vis), (job.ir, ir)) if not isinstance(source, ImageSource)]
