@@ -141,8 +141,9 @@ def demo(
         pair = write_pair(folder)
         print(f"made {pair.ir} and {pair.vis}: a warm walker only ir sees, a street only vis sees")
         shift = (float(pair.scene.shift[0]), float(pair.scene.shift[1]))
-        job = Job(str(pair.ir), str(pair.vis), folder / "fused.mp4", SyncPolicy(pair.scene.offset), Geometry(shift=shift),
-                  settings=settings, threads=threads)  # fmt: skip
+        policy, geometry = SyncPolicy(pair.scene.offset), Geometry(shift=shift)
+        inputs = str(pair.ir), str(pair.vis)
+        job = Job(*inputs, folder / "fused.mp4", policy, geometry, settings=settings, threads=threads)
     else:
         folder.mkdir(parents=True, exist_ok=True)
         job = Job(ir, vis, folder / "fused.mp4", settings=settings, threads=threads)

@@ -111,6 +111,10 @@ class Source(Protocol):
         """After the last frame: one line each for what was not as the file promised; empty if all was well."""
         ...
 
+    def remarks(self) -> list[str]:
+        """After the last frame: one line each for what is odd, but no promise broken."""
+        ...
+
     def close(self) -> None: ...
 
 

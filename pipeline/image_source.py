@@ -159,6 +159,10 @@ class ImageSource:
         """One line for each image that could not be read and was left out."""
         return [f"{self._info.name}: left out {line}" for line in self._unreadable]
 
+    def remarks(self) -> list[str]:
+        """Nothing: an image is read or it is not."""
+        return []
+
     def _read_first(self, name: str) -> tuple[int, str, Luma, Chroma]:
         """The first image that can be read. Raises InputError, with the first one's reason, if there is none."""
         first = next(self._read(self._images), None)

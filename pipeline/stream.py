@@ -39,7 +39,7 @@ class Result:
     complaints: list[str]
     """What was not as the input files promised."""
     notes: list[str]
-    """What the output file could not hold."""
+    """What is odd about the inputs, and what the output file could not hold."""
     is_interrupted: bool
 
 
@@ -109,7 +109,8 @@ def run(
             reader.close()
     is_whole = options.limit is None and not line.stop.is_set()
     complaints = ir.complaints() + vis.complaints() if is_whole else []
-    return Result(stats, report, complaints, sink.notes(), line.stop.is_set())
+    remarks = ir.remarks() + vis.remarks() if is_whole else []
+    return Result(stats, report, complaints, remarks + sink.notes(), line.stop.is_set())
 
 
 def _until_stopped(frames: Iterator[Frame], line: Line) -> Iterator[Frame]:

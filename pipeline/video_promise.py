@@ -1,4 +1,4 @@
-"""Whether a video file kept what it promised: by count, by duration and, at a constant rate, by gaps."""
+"""Whether a video file kept what it promised, by count and by duration; and the holes in its time."""
 
 from __future__ import annotations
 
@@ -35,15 +35,24 @@ class Ledger:
         self._last = time
         self._last_end = time + max(duration, self._period)
 
-    def expected(self, *, start: float | None, end: float | None, gaps: bool) -> int:
-        """How many frames should have come between start and end; at least `count`.
+    @property
+    def holes(self) -> int:
+        """Frames that would fill the gaps of a stream of constant rate; 0 if its rate is not constant."""
+        return self._lost if self._is_constant else 0
 
-        start, end: s, None for not known. gaps: whether a hole in a stream of constant rate counts as loss.
+    @property
+    def _is_constant(self) -> bool:
+        return bool(self._period) and self._regular >= MOSTLY * (self.count - 1)
+
+    def expected(self, *, start: float | None, end: float | None) -> int:
+        """How many frames should have come, by what is missing before the first and after the last.
+
+        start, end: s, None for not known. Gaps inside are no broken promise: a camera may have dropped frames.
         """
-        constant = bool(self._period) and self._regular >= MOSTLY * (self.count - 1)
+        constant = self._is_constant
         period = self._period if constant else (self._last_end - self._first) / max(self.count, 1)
         slack = period / 2 if constant else 1.5 * self._longest  # where frames are irregular, the last may be long
-        lost = self._lost if gaps and constant else 0
+        lost = 0
         before = 0.0 if start is None else self._first - start
         after = 0.0 if end is None else end - self._last_end
         for missing in (before, after):
@@ -78,7 +87,6 @@ def shortfall(file: VideoFile, ledger: Ledger, *, from_start: bool, to_end: bool
         expected = ledger.expected(
             start=None if start is None else float(start * stream.time_base),
             end=None if end is None else float(end),
-            gaps=not counted,
         )
         if expected > ledger.count:
             return _missing(expected, ledger.count)

@@ -38,6 +38,7 @@ class VideoSource:
         self._iterated = False
         self._backward = 0
         self._missing: str | None = None
+        self._holes = 0
         self._file = VideoFile(path, threads=threads)
         try:
             self._decoded = self._file.frames()
@@ -92,26 +93,32 @@ class VideoSource:
             raise InputError(f"{self._info.name}: no frame between --start and --end; choose a part inside the video")
         from_start = self._start_pts is None
         self._missing = shortfall(self._file, ledger, from_start=from_start, to_end=to_end, is_timed=self._is_timed)
+        self._holes = ledger.holes if self._is_timed and not self._missing else 0
 
     def complaints(self) -> list[str]:
-        """One line each for what was not as the file promised: frames missing, damaged, out of order, changed."""
-        file, name = self._file, self._info.name
-        layout, rate = self._reader.layout, self._info.rate
-        lines: list[tuple[object, str | None]] = [
+        """One line each for what was not as the file promised: frames missing, damaged, out of order."""
+        file = self._file
+        return self._lines_that_apply(
             (self._missing, self._missing),
             (file.broken, f"packets that could not be read or decoded, skipped: {file.broken}"),
             (file.corrupt, f"damaged frames: {file.corrupt}"),
             (self._backward, f"frames whose time stamp repeats or goes back, left out: {self._backward}"),
-            (
-                self._reader.changed,
-                f"frames of another size or pixel format, brought to {layout.width}x{layout.height} {layout.format}: "
-                f"{self._reader.changed}",
-            ),
+        )
+
+    def remarks(self) -> list[str]:
+        """One line each for what is odd: holes in its time, frames of another size, no time stamps, more streams."""
+        layout, rate, changed = self._reader.layout, self._info.rate, self._reader.changed
+        shape = f"{layout.width}x{layout.height} {layout.format}"
+        return self._lines_that_apply(
+            (self._holes, f"holes in its time, as if {self._holes} frames at {rate} frames/s had not been recorded"),
+            (changed, f"frames of another size or pixel format, brought to {shape}: {changed}"),
             (layout.turn is None, "it asks for a rotation that is not a multiple of 90 degrees; not rotated"),
-            (len(file.streams) > 1, f"it holds {len(file.streams)} video streams; only the first is used"),
+            (len(self._file.streams) > 1, f"it holds {len(self._file.streams)} video streams; only the first is used"),
             (not (self._has_clock or self._rate_given), f"it has no time stamps; timed at {rate} frames/s"),
-        ]
-        return [f"{name}: {line}" for applies, line in lines if applies]
+        )
+
+    def _lines_that_apply(self, *lines: tuple[object, str | None]) -> list[str]:
+        return [f"{self._info.name}: {line}" for applies, line in lines if applies]
 
     def _decode_first(self) -> VideoFrame:
         """The first frame of the file. Raises InputError if there is none, or it is too large."""

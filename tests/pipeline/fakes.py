@@ -29,6 +29,9 @@ class FakeSource:
     def complaints(self):
         return [f"{self.info.name}: as ever"]
 
+    def remarks(self):
+        return []
+
     def close(self):
         self.closed = True
 

@@ -286,4 +286,4 @@ def test_slanted_display_matrix_is_reported_not_applied(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", numbered(2), rotation=(45, False, False))
     source = opened(path)
     assert [frame.luma.shape for frame in source.frames()] == [(48, 64)] * 2
-    assert "rotation that is not a multiple of 90 degrees" in source.complaints()[0]
+    assert "rotation that is not a multiple of 90 degrees" in source.remarks()[0]

@@ -26,7 +26,8 @@ def test_change_of_size_is_scaled_and_counted(tmp_path: Path) -> None:
         frames = list(source.frames())
     assert [frame.luma.shape for frame in frames] == [(32, 48)] * 10
     assert [number_of(frame.luma) for frame in frames] == [0, 1, 2, 3, 4] * 2
-    assert source.complaints() == ["both.h264: frames of another size or pixel format, brought to 48x32 yuv420p: 5"]
+    assert source.complaints() == []
+    assert source.remarks() == ["both.h264: frames of another size or pixel format, brought to 48x32 yuv420p: 5"]
 
 
 def test_mp4_cut_after_its_index_counts_what_is_missing(tmp_path: Path) -> None:
@@ -138,11 +139,11 @@ def test_20_mutations_never_crash_and_never_lose_frames_silently(
         try:
             with opened(path) as source:
                 got = len(list(source.frames()))
-                complaints: Sequence[str] = source.complaints()
+                told: Sequence[str] = source.complaints() + source.remarks()
         except InputError as error:
             lines.append(str(error))
             continue
-        if got < 40 and not complaints:
+        if got < 40 and not told:
             silent.append((attempt, got))
     assert silent == []
     assert not any("\n" in line for line in lines)
@@ -158,29 +159,40 @@ def ledger_of(times: Sequence[float], rate: Fraction | None = Fraction(10)) -> L
 
 def test_hole_in_a_constant_rate_counts_its_frames() -> None:
     times = [0.1 * k for k in range(40) if k not in (7, 8, 20)]
-    assert ledger_of(times).expected(start=None, end=None, gaps=True) == 40
-    assert ledger_of(times).expected(start=None, end=None, gaps=False) == 37
+    assert ledger_of(times).holes == 3
+    assert ledger_of(times).expected(start=None, end=None) == 37
+
+
+def test_a_recording_with_holes_is_remarked_on_and_not_complained_about(tmp_path: Path) -> None:
+    pts = [k for k in range(40) if k not in (7, 8, 20)]
+    path = write_video(tmp_path / "a.mkv", numbered(37), pts=pts)
+    with opened(path) as source:
+        assert len(list(source.frames())) == 37
+    assert source.complaints() == []
+    assert source.remarks() == ["a.mkv: holes in its time, as if 3 frames at 25 frames/s had not been recorded"]
 
 
 def test_missing_head_and_tail_count_their_frames() -> None:
     ledger = ledger_of([0.1 * k for k in range(3, 30)])
-    assert ledger.expected(start=0.0, end=4.0, gaps=True) == 40
-    assert ledger.expected(start=0.3, end=3.0, gaps=True) == 27
+    assert ledger.expected(start=0.0, end=4.0) == 40
+    assert ledger.expected(start=0.3, end=3.0) == 27
 
 
 def test_variable_rate_has_no_holes() -> None:
     times = np.cumsum(np.random.default_rng(0).uniform(0.03, 0.4, 50)).tolist()
-    assert ledger_of(times).expected(start=times[0], end=times[-1] + 0.1, gaps=True) == 50
+    assert ledger_of(times).expected(start=times[0], end=times[-1] + 0.1) == 50
+    assert ledger_of(times).holes == 0
 
 
 def test_tail_is_missed_even_without_a_rate() -> None:
-    assert ledger_of([0.0, 0.1, 0.2, 0.3], None).expected(start=None, end=4.0, gaps=True) == 40
+    assert ledger_of([0.0, 0.1, 0.2, 0.3], None).expected(start=None, end=4.0) == 40
 
 
 def test_rounding_to_milliseconds_is_no_hole() -> None:
     times = [round(k * 1001 / 30000, 3) for k in range(3000)]
     ledger = ledger_of(times, Fraction(30000, 1001))
-    assert ledger.expected(start=0.0, end=round(3000 * 1001 / 30000, 3), gaps=True) == 3000
+    assert ledger.expected(start=0.0, end=round(3000 * 1001 / 30000, 3)) == 3000
+    assert ledger.holes == 0
 
 
 def test_whole_fragmented_mp4_is_no_damage(tmp_path: Path) -> None:

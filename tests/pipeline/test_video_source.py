@@ -105,7 +105,7 @@ def test_stream_without_times_says_so(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.h264", numbered(20), rate=NTSC)
     with opened(path) as source:
         assert len(list(source.frames())) == 20
-    assert source.complaints() == ["a.h264: it has no time stamps; timed at 30000/1001 frames/s"]
+    assert source.remarks() == ["a.h264: it has no time stamps; timed at 30000/1001 frames/s"]
 
 
 def test_made_up_mjpeg_times_give_way_to_the_rate(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_made_up_mjpeg_times_give_way_to_the_rate(tmp_path: Path) -> None:
     assert [frame.time for frame in read(path, rate=Fraction(10))] == [0, 0.1, 0.2, 0.3, 0.4]
     with opened(path) as source:
         list(source.frames())
-    assert "no time stamps; timed at 25 frames/s" in source.complaints()[0]
+    assert "no time stamps; timed at 25 frames/s" in source.remarks()[0]
 
 
 def test_frames_that_repeat_or_go_back_are_left_out_and_counted(tmp_path: Path) -> None:
@@ -173,7 +173,7 @@ def test_second_video_stream_is_reported(tmp_path: Path) -> None:
             container.mux(stream.encode())
     source = opened(path)
     assert {int(frame.luma[0, 0]) for frame in source.frames()} == {int(TO_FULL[60])}
-    assert source.complaints() == ["a.mkv: it holds 2 video streams; only the first is used"]
+    assert source.remarks() == ["a.mkv: it holds 2 video streams; only the first is used"]
 
 
 def test_frames_wider_than_allowed_are_refused(tmp_path: Path) -> None:
