@@ -6,31 +6,38 @@ Exit codes: 0 done; 1 failed, or the output lacks what an input promised; 2 wron
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import sys
-from contextlib import closing
-from fractions import Fraction
-from pathlib import Path
-from typing import Annotated, NoReturn
+try:
+    from pipeline.interrupt import Interrupt, leave_at_once, leaving_at_once
+except KeyboardInterrupt:
+    raise SystemExit(130) from None
 
-import typer
-from rich.console import Console
-from rich.table import Table
+with leaving_at_once():  # these take the better part of a second
+    import os
+    import sys
+    from contextlib import closing
+    from pathlib import Path
+    from typing import Annotated, NoReturn
 
-from engines.base import Backend, CrotalusError, open_fuser
-from pipeline.align import Geometry, Reference, Size
-from pipeline.frames import InputError, OutputError
-from pipeline.interrupt import Interrupt
-from pipeline.job import Job, Opened, run_job
-from pipeline.progress import Progress, account_of, summary
-from pipeline.sink import SinkSettings
-from pipeline.stats import Stats
-from pipeline.sync import Gap, SyncPolicy, SyncReport
+    import typer
+    from rich.table import Table
+
+    from engines.base import Backend, CrotalusError, open_fuser
+    from pipeline.align import Geometry, Reference
+    from pipeline.arguments import parse_rate, parse_shift, parse_size
+    from pipeline.frames import InputError, OutputError
+    from pipeline.job import Job, Opened, run_job
+    from pipeline.json_file import check_json_path, write_json
+    from pipeline.progress import Progress, account_of, summary
+    from pipeline.sink import SinkSettings
+    from pipeline.stats import Stats
+    from pipeline.sync import Gap, SyncPolicy, SyncReport
+    from pipeline.voice import Voice, say_all_names
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 """click's UsageError, which newer versions of typer carry inside and do not name."""
+
+DEMO = Path("demo")
+"""Where the demo puts its files: what is there is its own."""
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -40,7 +47,7 @@ app = typer.Typer(
 
 Model = Annotated[str, typer.Option(help="auto, the name of a shipped model, or a model folder.")]
 BackendOption = Annotated[Backend, typer.Option(help="Where the network runs.")]
-Threads = Annotated[int, typer.Option(min=0, help="CPU threads of network and codecs, 0 for one per core.")]
+Threads = Annotated[int, typer.Option(min=0, max=128, help="CPU threads of network and codecs, 0 for one per core.")]
 
 
 @app.command()
@@ -103,52 +110,57 @@ def bench(
         raise InputError("bench: one input given; give infrared and visible, or none for a synthetic pair")
     inputs = None if ir is None or vis is None else (ir, vis)
     sizes = [parse_size(text) for text in size or ([] if inputs else ["320x240", "640x480", "1280x720"])]
-    console = Console()
+    if json_file:
+        check_json_path(json_file)
+    voice = Voice()
     fuser = open_fuser(model, backend=backend, threads=threads)
-    try:
+    with closing(fuser), Interrupt() as interrupt:
         rows = bench_module.bench(
             inputs,
             sizes or [None],
             fuser,
             frames=frames,
             threads=threads,
-            on_row=lambda row: console.print(f"{row.width}x{row.height} {row.fuser}: {row.stats.fps:.2f} frames/s"),
+            stop=interrupt.stop,
+            on_row=lambda row: voice.print(str(row)),
         )
-    finally:
-        fuser.close()
-    console.print(bench_module.table(rows))
+    for table in bench_module.tables(rows):
+        voice.print(table)
     if json_file:
-        _write_json(json_file, {"machine": bench_module.machine(), "rows": [row.to_json() for row in rows]})
+        write_json(json_file, {"machine": bench_module.machine(), "rows": [row.to_json() for row in rows]})
+    if interrupt.stop.is_set():
+        raise typer.Exit(interrupt.exit_code)
 
 
 @app.command()
 def demo(
-    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pair and the fused video.")] = Path(
-        "demo"
-    ),
+    folder: Annotated[Path, typer.Option("--out", "-o", help="Folder for the pair and the fused video.")] = DEMO,
     ir: Annotated[str | None, typer.Option(help="Your own infrared file instead of a synthetic one.")] = None,
     vis: Annotated[str | None, typer.Option(help="Your own visible file.")] = None,
     model: Model = "auto",
     threads: Threads = 0,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in a folder of another name.")] = False,
 ) -> None:
     """Make a synthetic pair (or take yours), fuse it, and say where the result is and how fast it was."""
-    from pipeline.synthetic import write_pair
+    from pipeline.synthetic import claim_folder, write_pair
 
     if (ir is None) != (vis is None):
         raise InputError("demo: one input given; give --ir and --vis, or neither for a synthetic pair")
-    settings = SinkSettings(threads=threads, overwrite=True)
+    settings = SinkSettings(threads=threads, overwrite=overwrite or folder == DEMO)
+    voice, out = Voice(), folder / "fused.mp4"
     if ir is None or vis is None:
+        claim_folder(folder, ("ir.mp4", "vis.mp4", out.name), may_replace=settings.overwrite)
         pair = write_pair(folder)
-        print(f"made {pair.ir} and {pair.vis}: a warm walker only ir sees, a street only vis sees")
+        voice.print(f"made {pair.ir} and {pair.vis}: a warm walker only ir sees, a street only vis sees")
         shift = (float(pair.scene.shift[0]), float(pair.scene.shift[1]))
         policy, geometry = SyncPolicy(pair.scene.offset), Geometry(shift=shift)
-        inputs = str(pair.ir), str(pair.vis)
-        job = Job(*inputs, folder / "fused.mp4", policy, geometry, settings=settings, threads=threads)
+        job = Job(str(pair.ir), str(pair.vis), out, policy, geometry, settings=settings, threads=threads)
     else:
-        folder.mkdir(parents=True, exist_ok=True)
-        job = Job(ir, vis, folder / "fused.mp4", settings=settings, threads=threads)
+        claim_folder(folder, (out.name,), may_replace=settings.overwrite)
+        job = Job(ir, vis, out, settings=settings, threads=threads)
     code = _fuse(job, model, "auto", None)
-    print(f"result: {job.out.resolve()}")
+    if out.exists():
+        voice.print(f"result: {out.resolve()}")
     raise typer.Exit(code)
 
 
@@ -160,77 +172,63 @@ def doctor() -> None:
     table = Table("section", "name", "finding", box=None, pad_edge=False)
     for row in report():
         table.add_row(*row)
-    Console(soft_wrap=True, width=None if sys.stdout.isatty() else 160).print(table)
-
-
-def parse_size(text: str) -> Size:
-    """`640x480` as (640, 480). Raises InputError."""
-    match = re.fullmatch(r"(\d{1,6})[xX](\d{1,6})", text)
-    if not match:
-        raise InputError(f"--size {text}: give width and height in px, like 640x480")
-    return int(match[1]), int(match[2])
-
-
-def parse_shift(text: str) -> tuple[float, float]:
-    """`-6,4` as (-6.0, 4.0). Raises InputError."""
-    try:
-        x, y = (float(part) for part in text.split(","))
-    except ValueError:
-        raise InputError(f"--shift {text}: give two numbers of px, like -6,4") from None
-    return x, y
-
-
-def parse_rate(text: str) -> Fraction:
-    """`30`, `29.97` or `30000/1001` as an exact rate. Raises InputError."""
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise InputError(f"--rate {text}: give frames per second, like 25 or 30000/1001") from None
+    Voice().print(table)
 
 
 def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None) -> int:
     """Run a job with progress and Ctrl-C, tell its account, and return the exit code."""
-    console, complain = Console(highlight=False, soft_wrap=True), Console(stderr=True, highlight=False, soft_wrap=True)
+    if stats_file:
+        check_json_path(stats_file, may_replace=job.settings.overwrite, folder_to_come=job.out)
+    voice, complain = Voice(), Voice(stderr=True)
     fuser = open_fuser(model, backend=backend, threads=job.threads)
-    with closing(fuser), Interrupt() as interrupt, Progress(console) as progress:
-        notices: list[str] = []  # told once a first pair is fused: before that, an error may say it all
+    notices: list[str] = []  # told once a first pair is fused: before that, an error may say it all
+    written = 0
+    with closing(fuser), Interrupt() as interrupt, Progress(voice) as progress:
 
         def opened(told: Opened) -> None:
             notices.extend(told.notices)
-            console.print(f"{fuser.name}: {told}")
+            voice.print(f"{fuser.name}: {told}")
             progress.expect(told.expected)
 
         def fused(stats: Stats, report: SyncReport) -> None:
+            nonlocal written
+            written = stats.frames
             while notices:
                 complain.print(f"note: {notices.pop(0)}")
             progress.show(stats, report)
 
-        result = run_job(job, fuser, stop=interrupt.stop, on_open=opened, on_frame=fused)
+        try:
+            result = run_job(job, fuser, stop=interrupt.stop, on_open=opened, on_frame=fused)
+        except CrotalusError as error:
+            if not written:
+                raise
+            raise OutputError(str(error)) from error  # the code of others says that nothing was written
     for line in summary(result, str(job.out)):
-        console.print(line)
-    for line in result.complaints:
-        complain.print(f"error: {line}")
+        voice.print(line)
+    failures = list(result.complaints)
     if stats_file:
-        _write_json(stats_file, account_of(result, job, fuser))
+        try:
+            write_json(stats_file, account_of(result, job, fuser))
+        except OutputError as error:
+            failures.append(str(error))
+    for line in failures:
+        complain.print(f"error: {line}")
     if result.is_interrupted:
-        complain.print(f"interrupted: {job.out} is complete up to here")
+        state = f"{job.out} is complete up to here" if written else "nothing was written"
+        complain.print(f"interrupted: {state}")
         return interrupt.exit_code
-    return 1 if result.complaints else 0
-
-
-def _write_json(path: Path, value: object) -> None:
-    try:
-        path.write_text(json.dumps(value, indent=2) + "\n")
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror}; the video is not affected") from error
+    return 1 if failures else 0
 
 
 def main() -> None:
     """Run the command line and leave with its exit code; an error is one line, never a traceback."""
+    leave_at_once()
+    say_all_names()
     try:
         code = app(standalone_mode=False)
     except USAGE_ERROR as error:
-        _fail(f"{error.format_message()}; see {Path(sys.argv[0]).name} --help", 2)  # type: ignore[attr-defined]
+        command = error.ctx.command_path if error.ctx else Path(sys.argv[0]).name  # type: ignore[attr-defined]
+        _fail(f"{error.format_message().rstrip('.')}; see {command} --help", 2)  # type: ignore[attr-defined]
     except CrotalusError as error:
         _fail(str(error), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
@@ -243,7 +241,7 @@ def main() -> None:
 
 
 def _fail(text: str, code: int) -> NoReturn:
-    print(f"error: {' '.join(text.split())}", file=sys.stderr)
+    Voice(stderr=True).print(f"error: {' '.join(text.splitlines())}")
     sys.exit(code)
 
 

@@ -18,7 +18,7 @@ from av.error import FFmpegError
 from av.packet import Packet
 from av.stream import Discard
 
-from pipeline.encoding import holds_audio
+from pipeline.encoding import FORMATS, holds_audio
 
 _OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS})
 """Errors of writing that are not the packet's fault."""
@@ -134,7 +134,8 @@ class AudioCopy:
             except (FFmpegError, ValueError) as error:
                 reason = f"fails ({getattr(error, 'strerror', None) or error})"
         kind = output.format.name
-        self._notes.append(f"audio of {self._path.name} left out: {codec} in {kind} {reason}; try .mkv or .mov")
+        others = " or ".join(suffix for suffix in (".mkv", ".mov") if FORMATS[suffix] != kind)
+        self._notes.append(f"audio of {self._path.name} left out: {codec} in {kind} {reason}; try {others}")
         return False
 
     def _demux(self, source: InputContainer) -> Iterator[Packet]:

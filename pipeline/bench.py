@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from engines.base import Fuser
 from pipeline.align import Size
+from pipeline.frames import InputError
 from pipeline.job import Job, run_job
 from pipeline.rivals import laplacian_pyramid, plain_mean
 from pipeline.stats import Stats
@@ -32,6 +34,15 @@ class Row:
     height: int
     stats: Stats
 
+    @property
+    def timed(self) -> int:
+        """Pairs timed: one fewer than frames, the last of the warm-up starts the clock."""
+        return self.stats.frames - 1
+
+    def __str__(self) -> str:
+        """E.g. `640x480 plain mean: 210.50 frames/s over 20 pairs`."""
+        return f"{self.width}x{self.height} {self.fuser}: {self.stats.fps:.2f} frames/s over {self.timed} pairs"
+
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return {"fuser": self.fuser, "width": self.width, "height": self.height, **self.stats.to_json()}
@@ -44,33 +55,41 @@ def bench(
     *,
     frames: int,
     threads: int = 0,
+    stop: threading.Event | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
 ) -> list[Row]:
     """Run plain mean, Laplacian pyramid and the fuser over the same pairs at each size, to a video file.
 
     inputs: IR and VIS; None makes a synthetic pair of each size. sizes: None is the input's own. frames: pairs
-    timed, after `WARM_UP` more. on_row: told of each result as it comes.
+    timed, after `WARM_UP` more. stop: once set, the rows that are complete are returned. on_row: told of each result
+    as it comes. Raises InputError for inputs of fewer pairs than that takes at the least.
     """
-    rows = []
+    rows: list[Row] = []
+    stop = stop or threading.Event()
     with tempfile.TemporaryDirectory(prefix="crotalus-bench-") as scratch:
         for size in sizes:
             ir, vis = inputs or _synthetic(Path(scratch), size or (640, 480), frames + WARM_UP)
             for candidate in (plain_mean(), laplacian_pyramid(), fuser):
                 job = Job(ir, vis, Path(scratch) / "out.mp4", limit=frames + WARM_UP, threads=threads)
                 job = replace(job, geometry=replace(job.geometry, size=size if inputs else None))
-                rows.append(_time(replace(job, settings=replace(job.settings, overwrite=True)), candidate))
-                on_row(rows[-1])
+                row = _time(replace(job, settings=replace(job.settings, overwrite=True)), candidate, stop)
+                if stop.is_set():
+                    return rows
+                rows.append(row)
+                on_row(row)
     return rows
 
 
-def table(rows: Sequence[Row]) -> Table:
-    """Frames per second and p50 / p95 in ms of each stage, a line a row."""
-    stages = Stats.STAGES
-    shown = Table("size", "fuser", "frames/s", *stages, title="p50 / p95 ms of each stage")
-    for row in rows:
-        times = [_times(row.stats, stage) for stage in stages]
-        shown.add_row(f"{row.width}x{row.height}", row.fuser, f"{row.stats.fps:.2f}", *times)
-    return shown
+def tables(rows: Sequence[Row]) -> Iterator[Table]:
+    """A table for each size, a column for each fuser: frames per second, then p50 / p95 in ms of each stage."""
+    for size in dict.fromkeys((row.width, row.height) for row in rows):
+        columns = [row for row in rows if (row.width, row.height) == size]
+        shown = Table(f"{size[0]}x{size[1]}", *(row.fuser for row in columns))
+        shown.add_row("frames/s", *(f"{row.stats.fps:.2f}" for row in columns), end_section=True)
+        for stage in Stats.STAGES:
+            shown.add_row(f"{stage}, ms", *(_times(row.stats, stage) for row in columns))
+        shown.caption = "p50 / p95 of each stage"
+        yield shown
 
 
 def machine() -> dict[str, str]:
@@ -83,13 +102,16 @@ def machine() -> dict[str, str]:
     }
 
 
-def _time(job: Job, fuser: Fuser) -> Row:
+def _time(job: Job, fuser: Fuser, stop: threading.Event) -> Row:
     sizes: list[Size] = []
     warm = _Warm()
     result = run_job(
-        job, fuser, on_open=lambda opened: sizes.append((opened.out.width, opened.out.height)),
+        job, fuser, stop=stop, on_open=lambda opened: sizes.append((opened.out.width, opened.out.height)),
         on_frame=lambda stats, _: warm.see(stats),
     )  # fmt: skip
+    if not stop.is_set() and not (warm.is_done and result.stats.frames > 1):
+        least = f"at least {WARM_UP + 1} are needed, {WARM_UP} of them to warm up"
+        raise InputError(f"{job.ir} and {job.vis} give {result.report.pairs} pairs; {least}; give longer inputs")
     return Row(fuser.name, *sizes[0], result.stats)
 
 
@@ -102,12 +124,12 @@ class _Warm:
     """Forgets what was timed during the warm-up."""
 
     def __init__(self) -> None:
-        self._done = False
+        self.is_done = False
 
     def see(self, stats: Stats) -> None:
-        if not self._done and stats.frames >= WARM_UP:
+        if not self.is_done and stats.frames >= WARM_UP:
             stats.restart()
-            self._done = True
+            self.is_done = True
 
 
 def _synthetic(folder: Path, size: Size, frames: int) -> tuple[str, str]:

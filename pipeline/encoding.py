@@ -110,7 +110,7 @@ def encoder_options(settings: SinkSettings, encoder: Encoder) -> dict[str, str]:
     if encoder.crf is not None and settings.crf is not None:
         options["crf"] = str(settings.crf)
     if settings.codec == "libsvtav1":
-        os.environ.setdefault("SVT_LOG", "1")  # errors only; the library (4.1) has no other way to be quiet
+        os.environ.setdefault("SVT_LOG", "0")  # or it (4.1) writes to the terminal what our error says anyway
     return options
 
 

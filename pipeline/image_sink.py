@@ -103,8 +103,11 @@ def _to_bgr(red: float, blue: float, span: float) -> NDArray[np.float64]:
 
 def _encode(target: Path, image: NDArray[np.uint8]) -> bytes:
     """The image as the bytes of a file of the target's type. Raises OutputError if OpenCV cannot."""
+    kind = target.suffix.lower()
+    # Asked for a quality that a file type does not have, OpenCV 5 warns on the terminal, for every image.
+    options = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if kind in (".jpg", ".jpeg") else []
     try:
-        done, data = cv2.imencode(target.suffix.lower(), image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+        done, data = cv2.imencode(kind, image, options)
     except cv2.error as error:
         raise OutputError(f"{target}: OpenCV cannot encode it ({error.err}); name it .png") from error
     if not done:

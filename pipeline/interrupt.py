@@ -4,15 +4,40 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def leave_at_once() -> None:
+    """From now on Ctrl-C ends the process with one line: where no output is open, there is nothing to finish.
+
+    KeyboardInterrupt would not do: raised inside an import it becomes a traceback, or another error altogether.
+    """
+    if threading.current_thread() is threading.main_thread() and not _is_ignored(signal.SIGINT):
+        signal.signal(signal.SIGINT, _leave)
+
+
+@contextmanager
+def leaving_at_once() -> Iterator[None]:
+    """`leave_at_once` for the body."""
+    before = signal.getsignal(signal.SIGINT)
+    leave_at_once()
+    try:
+        yield
+    finally:
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, before)
+
+
 class Interrupt:
     """While open, SIGINT and SIGTERM set `stop` instead of raising; the second ends the process. Main thread only.
+
+    A signal that the process was started to ignore (a job in the background of a script) stays ignored.
 
     A thread watches the signals through a socket that the C handler writes to, because Python's own handlers wait
     until a call into the network returns, which takes seconds for a large picture.
@@ -29,11 +54,13 @@ class Interrupt:
         return 128 + (self.signal or signal.SIGINT)
 
     def __enter__(self) -> Interrupt:
+        import socket  # not on import of this file: it is loaded first of all, while Ctrl-C still raises
+
         self._ours, theirs = socket.socketpair()
         theirs.setblocking(False)
         self._theirs = theirs
         self._fd = signal.set_wakeup_fd(theirs.fileno(), warn_on_full_buffer=False)
-        self._handlers = {number: signal.signal(number, _ignore) for number in SIGNALS}
+        self._handlers = {number: signal.signal(number, _ignore) for number in SIGNALS if not _is_ignored(number)}
         threading.Thread(target=self._watch, name="signals", daemon=True).start()
         return self
 
@@ -48,7 +75,7 @@ class Interrupt:
             if data[0] not in SIGNALS:
                 continue
             if self.stop.is_set():
-                os._exit(128 + data[0])
+                _exit(128 + data[0])
             self.signal = data[0]
             self.stop.set()
         self._ours.close()
@@ -56,3 +83,21 @@ class Interrupt:
 
 def _ignore(number: int, frame: FrameType | None) -> None:
     """A Python handler must be set for the wake-up to be written; the watcher does the work."""
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    with suppress(OSError):
+        os.write(2, b"error: interrupted\n")
+    _exit(128 + number)
+
+
+def _exit(code: int) -> NoReturn:
+    """End the process without a further word; the progress bar has hidden the cursor of the terminal."""
+    with suppress(OSError):
+        if os.isatty(1):
+            os.write(1, b"\x1b[?25h\n")
+    os._exit(code)
+
+
+def _is_ignored(number: int) -> bool:
+    return signal.getsignal(number) is signal.SIG_IGN

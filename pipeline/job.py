@@ -15,6 +15,7 @@ from pipeline.align import Geometry
 from pipeline.compose import Tint
 from pipeline.encoding import FORMATS
 from pipeline.frames import MAX_SIDE, InputError, Source, StreamInfo
+from pipeline.image_sink import IMAGE_SUFFIXES
 from pipeline.image_source import ImageSource, open_images
 from pipeline.sink import SinkSettings, open_sink
 from pipeline.source import open_source
@@ -24,6 +25,8 @@ from pipeline.sync import SyncPolicy, SyncReport, match_names
 
 SEEK_MARGIN = 1.0
 """s of IR read before and after the wanted range, so that its first and last frames find their partners."""
+MAX_OFFSET = 1e10
+"""s; clocks that count from 1970 are at 2e9."""
 START_NOTICE = 0.5
 """s between the first timestamps of the two files from which the user is told; muxers put a fixed start in some."""
 
@@ -58,6 +61,8 @@ class Opened:
     ir: StreamInfo
     vis: StreamInfo
     out: StreamInfo
+    is_video: bool
+    """The output is one: its rate means something."""
     expected: int | None
     """Frames that will come out if every VIS frame finds a partner; None if nobody knows."""
     notices: list[str]
@@ -65,7 +70,7 @@ class Opened:
     def __str__(self) -> str:
         """E.g. `ir.mp4 640x512 + vis.mp4 1280x720 -> fused.mp4 1280x720 at 30000/1001 frames/s`."""
         ir, vis, out = (f"{info.name} {info.width}x{info.height}" for info in (self.ir, self.vis, self.out))
-        rate = f" at {self.out.rate} frames/s" if self.out.rate else ""
+        rate = f" at {self.out.rate} frames/s" if self.is_video and self.out.rate else ""
         return f"{ir} + {vis} -> {out}{rate}"
 
 
@@ -85,6 +90,7 @@ def run_job(
     _check(job)
     ir, vis, notices = open_pair(job)
     with closing(ir), closing(vis):
+        _check_count(job, vis.info)
         is_video = not (isinstance(ir, ImageSource) and isinstance(vis, ImageSource)) or _is_video_file(job.out)
         info = output_info(job, ir.info, vis.info)
         sink = open_sink(
@@ -97,7 +103,7 @@ def run_job(
             start=job.start or 0.0,
             end=job.end,
         )
-        on_open(Opened(ir.info, vis.info, info, _expected(job, vis.info), notices))
+        on_open(Opened(ir.info, vis.info, info, _is_video_file(job.out), _expected(job, vis.info), notices))
         size = (info.width, info.height) if is_video or job.geometry.size else None
         options = Options(job.policy, replace(job.geometry, size=size), job.tint, is_video, job.limit)
         return run(ir, vis, fuser, sink, options, stop=stop, on_frame=on_frame)
@@ -152,7 +158,7 @@ def _matched_images(job: Job) -> tuple[Source, Source, list[str]]:
     ir, vis = (open_source(path, rate=job.rate) for path in (job.ir, job.vis))
     assert isinstance(ir, ImageSource)
     assert isinstance(vis, ImageSource)
-    by_name = [{path.name: path for path in source.paths} for source in (ir, vis)]
+    by_name = [_by_name(source) for source in (ir, vis)]
     pairs, notices = match_names(list(by_name[0]), list(by_name[1]))
     if job.policy.offset:
         raise InputError(f"--offset {job.policy.offset}: images have no clock; leave it out")
@@ -163,6 +169,16 @@ def _matched_images(job: Job) -> tuple[Source, Source, list[str]]:
         for paths, name in zip(chosen, names, strict=True)
     ]
     return opened[0], opened[1], notices
+
+
+def _by_name(source: ImageSource) -> dict[str, Path]:
+    """The images of a source by their names. Raises InputError if two have one name: images are paired by it."""
+    named: dict[str, Path] = {}
+    for path in source.paths:
+        first = named.setdefault(path.name, path)
+        if first is not path:
+            raise InputError(f"{first} and {path}: two images of one name; fuse one folder at a time")
+    return named
 
 
 def _ir_range(job: Job, ir_start: float, vis_start: float) -> tuple[float | None, float | None]:
@@ -185,14 +201,22 @@ def _check(job: Job) -> None:
     tolerance = job.policy.tolerance
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}: give seconds, 0 or more")
-    if not math.isfinite(job.policy.offset):
-        raise InputError(f"--offset {job.policy.offset}: give seconds")
+    if not abs(job.policy.offset) <= MAX_OFFSET:  # nan is not, either
+        raise InputError(f"--offset {job.policy.offset}: give seconds, at most {MAX_OFFSET:.0e} either way")
+
+
+def _check_count(job: Job, vis: StreamInfo) -> None:
+    """Raise InputError if more than one picture would go into one image file, as far as that is known."""
+    is_one = job.out.suffix.lower() in IMAGE_SUFFIXES and not job.out.is_dir()
+    if is_one and (vis.frames or 1) > 1 and job.limit != 1:
+        held = f"{job.out}: one image file, but {vis.name} holds {vis.frames} frames"
+        raise InputError(f"{held}; name a folder or a video, or pass --limit 1")
 
 
 def _expected(job: Job, vis: StreamInfo) -> int | None:
     count = vis.frames
     if vis.rate and (job.start or job.end):
-        length = (count / vis.rate if count else math.inf) if job.end is None else job.end
+        length = min(count / vis.rate if count else math.inf, math.inf if job.end is None else job.end)
         seconds = length - (job.start or 0)
         count = round(seconds * vis.rate) if math.isfinite(seconds) else None
     return min(count, job.limit) if count and job.limit else job.limit or count

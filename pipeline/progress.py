@@ -29,11 +29,12 @@ class Progress:
         self._console = console
         self._total: int | None = None
         self._told = time.monotonic()
+        self._is_live = console.is_terminal and not console.is_dumb_terminal
         columns = (
             TextColumn("fusing"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
             TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[drops]}"),
         )  # fmt: skip
-        self._bar = Bar(*columns, console=console, disable=not console.is_terminal, transient=True)
+        self._bar = Bar(*columns, console=console, disable=not self._is_live, transient=True)
         self._task = self._bar.add_task("", total=None, rate="", drops="")
 
     def __enter__(self) -> Progress:
@@ -51,7 +52,7 @@ class Progress:
     def show(self, stats: Stats, report: SyncReport) -> None:
         """Call after each frame."""
         drops = account(report)
-        if self._console.is_terminal:
+        if self._is_live:
             self._bar.update(self._task, completed=stats.frames, rate=rate(stats), drops=drops)
         elif time.monotonic() - self._told >= PERIOD:
             self._told = time.monotonic()
@@ -78,7 +79,8 @@ def summary(result: Result, output: str) -> list[str]:
     if account(report):
         lines.append(f"of vis: {account(report)}")
     if report.unused:
-        lines.append(f"of ir: {report.unused} frames were nearest to no vis frame")
+        frames = "1 frame was" if report.unused == 1 else f"{report.unused} frames were"
+        lines.append(f"of ir: {frames} nearest to no vis frame")
     return lines + result.notes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ def fused_frames(
     state: StreamState | None = None
     gains = (Agc(), Agc()) if options.is_video else (Agc(inertia=0), Agc(inertia=0))
     pairs = pair_frames(ir, vis, options.policy, tolerance, report)
-    for pair in islice(_timed_pairs(pairs, stats, waited), options.limit):
+    limit = None if options.limit is None else min(options.limit, sys.maxsize)  # more than islice() takes
+    for pair in islice(_timed_pairs(pairs, stats, waited), limit):
         with stats.timed("align"):
             aligned = align(pair, options.geometry, *gains)
         with stats.timed("fuse"):

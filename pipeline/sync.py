@@ -159,10 +159,11 @@ def match_names(ir: Sequence[str], vis: Sequence[str]) -> tuple[list[tuple[str, 
     equally many files, which the lines say. Raises InputError if that cannot be done either.
     """
     stems = {name.rsplit(".", 1)[0]: name for name in ir}
+    known = set(ir)
     pairs = [
-        (name if name in ir else stems[name.rsplit(".", 1)[0]], name)
+        (name if name in known else stems[name.rsplit(".", 1)[0]], name)
         for name in vis
-        if name in ir or name.rsplit(".", 1)[0] in stems
+        if name in known or name.rsplit(".", 1)[0] in stems
     ]
     if pairs:
         used_ir, used_vis = ({pair[side] for pair in pairs} for side in (0, 1))

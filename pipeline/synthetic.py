@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.frames import Colour, Frame, StreamInfo
+from pipeline.frames import Colour, Frame, InputError, StreamInfo
 from pipeline.sink import SinkSettings, open_sink
 
 GROUND = 60.0
@@ -91,6 +91,17 @@ def vis_frames(scene: Scene) -> Iterator[Frame]:
     luma, chroma = _street(scene)
     for k in range(scene.frames):
         yield Frame(luma, chroma, k, float(k / scene.rate), k)
+
+
+def claim_folder(folder: Path, names: Sequence[str], *, may_replace: bool) -> None:
+    """Make a folder in which files of these names can be written. Raises InputError if it cannot be had."""
+    for name in names:
+        if not may_replace and (folder / name).exists():
+            raise InputError(f"{folder / name}: exists; pass --overwrite or name another folder")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made a folder ({error.strerror}); name another folder") from error
 
 
 def write_pair(folder: Path, scene: Scene | None = None) -> SyntheticPair:

@@ -61,7 +61,8 @@ class Layout:
 
 def layout_of(frame: VideoFrame) -> Layout:
     """The layout of a video whose first frame this is."""
-    matrix = BT601 if _is_rgb(frame.format) else frame.colorspace
+    # 0 is RGB: FFmpeg gives gray PNG that tag, and no encoder takes it for the 4:2:0 that goes out.
+    matrix = BT601 if _is_rgb(frame.format) else frame.colorspace or UNSPECIFIED
     colour = Colour(_is_full_range(frame), frame.color_primaries, frame.color_trc, matrix)
     name = frame.format.name
     return Layout(name, _readable(name), frame.width, frame.height, colour, _turn_of(frame))

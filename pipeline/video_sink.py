@@ -13,6 +13,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from pipeline.audio import AudioCopy
+from pipeline.claim import claim, release
 from pipeline.encoding import (
     FORMATS,
     Encoder,
@@ -37,7 +38,9 @@ def write_failure(path: Path, error: Exception, written: int, unit: str = "frame
     if getattr(error, "errno", None) in DISK_FULL:
         return OutputError(f"disk full after {written} {unit}: {path}: {kept}; free some space or write elsewhere")
     reason = getattr(error, "strerror", None) or str(error)
-    return OutputError(f"{path}: failed after {written} {unit}: {reason}: {kept}; check the disk and its permissions")
+    is_of_the_disk = isinstance(error, OSError)
+    advice = "check the disk and its permissions" if is_of_the_disk else "choose another --codec or --size"
+    return OutputError(f"{path}: failed after {written} {unit}: {reason}: {kept}; {advice}")
 
 
 class VideoSink:
@@ -61,6 +64,8 @@ class VideoSink:
         """Parameters as in `sink.open_sink`. Raises InputError; nothing has been written then."""
         encoder = check_settings(settings, path)
         self._path, self._info = path, info
+        self._may_replace = settings.overwrite
+        self._claim: int | None = None
         self._kind = FORMATS[path.suffix.lower()]
         full = stored_range(encoder, self._kind, settings.pixel_format, info.colour)
         self._painter = Painter(info, settings.pixel_format, even=encoder.needs_even, full_range=full)
@@ -91,9 +96,11 @@ class VideoSink:
         picture = self._painter.paint(frame)
         self._timeline.stamp(picture, frame.pts)
         try:
-            self._container.start_encoding()
-            self._is_started = True
+            self._start()
             self._mux(self._stream.encode(picture))
+        except OutputError as error:
+            self._error = error
+            raise
         except (FFmpegError, OSError) as error:
             self._error = write_failure(self._path, error, self._written)
             raise self._error from error
@@ -124,6 +131,13 @@ class VideoSink:
         finally:
             self._release()
 
+    def _start(self) -> None:
+        """Make the file ours and write its header, before the first frame."""
+        if self._claim is None:
+            self._claim = claim(self._path, may_replace=self._may_replace)
+            self._container.start_encoding()
+            self._is_started = True
+
     def _mux(self, packets: Iterable[Packet]) -> None:
         """Hand packets to the file, each preceded by the audio up to its time: so nothing piles up in memory."""
         for packet in packets:
@@ -148,10 +162,12 @@ class VideoSink:
         self._audio.close()
         with suppress(FFmpegError, OSError):
             self._container.close()
-        if self._error is not None and self._written == 0:
+        if self._claim is not None and self._error is not None and self._written == 0:
             with suppress(OSError):
                 if self._is_started or self._path.stat().st_size == 0:  # ours: a header at most
                     self._path.unlink()
+        release(self._claim)
+        self._claim = None
 
     def _add_stream(self, settings: SinkSettings, encoder: Encoder) -> VideoStream:
         """The video stream with its encoder open, so that whatever it refuses is said before a file appears."""
@@ -168,11 +184,13 @@ class VideoSink:
         if settings.codec == "libx265" and self._kind in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple systems
         self._tag(stream)
+        given = f"{context.width}x{context.height} {context.pix_fmt}"  # a failed open() clears them
         try:
             context.open()
         except (FFmpegError, ValueError) as error:
-            given = f"{context.width}x{context.height} {context.pix_fmt}"
-            raise InputError(f"{settings.codec} cannot encode {given}: {error}; choose another codec") from error
+            reason = getattr(error, "strerror", None) or str(error)
+            advice = "choose another --codec, --size or --pixel-format"
+            raise InputError(f"{settings.codec} cannot encode {given} ({reason}); {advice}") from error
         return stream
 
     def _tag(self, stream: VideoStream) -> None:

@@ -134,7 +134,8 @@ class VideoSource:
 
     def _describe(self) -> StreamInfo:
         stream, layout = self._file.stream, self._reader.layout
-        rate = self._rate_given or nominal_rate(stream, is_timed=self._is_timed)
+        nominal = nominal_rate(stream, is_timed=self._is_timed)
+        rate = (nominal or self._rate_given) if self._is_timed else (self._rate_given or nominal)
         time_base = stream.time_base if self._is_timed else rate and 1 / rate
         if not time_base:
             raise InputError(f"{self._path.name}: no timestamps and no frame rate; pass --rate")
