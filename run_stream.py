@@ -30,6 +30,7 @@ with leaving_at_once():  # these take the better part of a second
     from pipeline.progress import Progress, account_of, summary
     from pipeline.sink import SinkSettings
     from pipeline.stats import Stats
+    from pipeline.stream import Result
     from pipeline.sync import Gap, SyncPolicy, SyncReport
     from pipeline.voice import Voice, say_all_names
 
@@ -203,21 +204,27 @@ def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None) -> in
             if not written:
                 raise
             raise OutputError(str(error)) from error  # the code of others says that nothing was written
-    for line in summary(result, str(job.out)):
-        voice.print(line)
     failures = list(result.complaints)
     if stats_file:
         try:
             write_json(stats_file, account_of(result, job, fuser))
         except OutputError as error:
             failures.append(str(error))
+    _tell(result, job, failures, voice, complain)
+    if result.is_interrupted:
+        return interrupt.exit_code
+    return 1 if failures else 0
+
+
+def _tell(result: Result, job: Job, failures: list[str], voice: Voice, complain: Voice) -> None:
+    """The account of a run that ended well, or as well as its inputs let it."""
+    for line in summary(result, str(job.out)):
+        voice.print(line)
     for line in failures:
         complain.print(f"error: {line}")
     if result.is_interrupted:
-        state = f"{job.out} is complete up to here" if written else "nothing was written"
+        state = f"{job.out} is complete up to here" if result.stats.frames else "nothing was written"
         complain.print(f"interrupted: {state}")
-        return interrupt.exit_code
-    return 1 if failures else 0
 
 
 def main() -> None:
