@@ -6,15 +6,27 @@ import csv
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
+from training.command import first_line
 from training.network import JCAE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+KEYS = {"network", "optimizer", "settings", "step", "curve"}
+"""What a checkpoint holds."""
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that cannot be resumed from."""
+    """A checkpoint that cannot be used; names the file."""
+
+
+class SaveError(OSError):
+    """A checkpoint or curve that could not be written; the last one is as it was."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,10 @@ class Point:
 def save_checkpoint(
     path: Path, network: JCAE, optimizer: torch.optim.Optimizer, settings: dict[str, Any], step: int, curve: list[Point]
 ) -> None:
-    """Write all that a run needs to go on; a reader sees the old file or the new one, never half of one."""
+    """Write all that a run needs to go on; a reader sees the old file or the new one, never half of one.
+
+    Raises SaveError, e.g. if the disk is full.
+    """
     state = {
         "network": network.state_dict(),
         "optimizer": optimizer.state_dict(),
@@ -42,35 +57,66 @@ def save_checkpoint(
         "curve": [asdict(point) for point in curve],
     }
     part = path.with_suffix(".part")
-    with part.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
-
-
-def load_checkpoint(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
-    """The dictionary that `save_checkpoint` wrote, `curve` as Points. Raises CheckpointError."""
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (OSError, RuntimeError) as error:  # torch wraps what the file raises
+        part.unlink(missing_ok=True)
+        reason = getattr(error, "strerror", None) or first_line(error)
+        raise SaveError(f"{path}: not written ({reason}); what was there before is kept") from error
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """The dictionary that `save_checkpoint` wrote, tensors on the CPU, `curve` as Points. Raises CheckpointError.
+
+    On the CPU, as Adam's step counts belong there even if the network does not.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        missing = KEYS - state.keys()
+        if missing:
+            raise KeyError(*sorted(missing))
         state["curve"] = [Point(**point) for point in state["curve"]]
+    except OSError as error:
+        raise CheckpointError(f"{path}: {error.strerror or error}; give checkpoint.pt of a training run") from error
     except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"{path}: not a checkpoint of this trainer ({error}); delete it to start anew") from error
+        raise CheckpointError(f"{path}: damaged, or no checkpoint of this trainer; delete it to start anew") from error
     return state
 
 
+def restore(path: Path, state: dict[str, Any], network: JCAE, optimizer: torch.optim.Optimizer | None = None) -> None:
+    """Put a checkpoint's tensors into the network and the optimizer, in place. Raises CheckpointError.
+
+    path: of the checkpoint, for the message.
+    """
+    try:
+        network.load_state_dict(state["network"])
+        if optimizer is not None:
+            optimizer.load_state_dict(state["optimizer"])
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{path}: its tensors are not this network's; delete it to start anew") from error
+
+
 def write_curve(folder: Path, curve: list[Point]) -> None:
-    """`loss.csv` and `loss.png` of the run so far."""
-    with (folder / "loss.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(Point.__dataclass_fields__))
-        writer.writeheader()
-        writer.writerows(asdict(point) for point in curve)
-    import matplotlib
+    """`loss.csv` and `loss.png` of the run so far. Raises SaveError."""
+    try:
+        with (folder / "loss.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(Point.__dataclass_fields__))
+            writer.writeheader()
+            writer.writerows(asdict(point) for point in curve)
+        _draw(curve).savefig(folder / "loss.png", dpi=110)
+    except OSError as error:
+        raise SaveError(f"{folder}: loss curve not written ({error.strerror or error})") from error
 
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
 
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4), layout="constrained")
+def _draw(curve: list[Point]) -> Figure:
+    from matplotlib.figure import Figure  # not pyplot, which would choose a backend for the whole process
+
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
     steps = [p.step for p in curve]
     left.semilogy(steps, [p.loss for p in curve], lw=0.8)
     left.set(xlabel="step", ylabel="loss (Eq. 5)", title="RMSE + 100 (1 - SSIM), both pictures")
@@ -78,5 +124,4 @@ def write_curve(folder: Path, curve: list[Point]) -> None:
     right.plot(steps, [p.ssim_vis for p in curve], lw=0.8, label="vis")
     right.set(xlabel="step", ylabel="SSIM", title="SSIM of the reconstruction", ylim=(0.8, 1))
     right.legend()
-    figure.savefig(folder / "loss.png", dpi=110)
-    pyplot.close(figure)
+    return figure

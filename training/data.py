@@ -31,32 +31,36 @@ class ImagePair:
 
 @dataclass(frozen=True, slots=True)
 class PairList:
-    """The usable pairs of some folders, and a line for every file that is not used."""
+    """The usable pairs of some folders, and a line for everything that is not used."""
 
     pairs: tuple[ImagePair, ...]
     skipped: tuple[str, ...]
+    """One for each file without a partner, and for each two that do not make a pair."""
 
 
 def find_pairs(folders: Iterable[Path], *, at_least: int = 1) -> PairList:
     """Pairs of `ir/` and `vis/` matched by file name without suffix, in order of folder and name.
 
-    at_least: smallest side used, px. Every file is decoded once: unmatched, unreadable, too small and differently
-    sized ones are listed in `skipped`. Raises DataError for a folder without `ir/` or `vis/`, or if no pair is left.
+    at_least: smallest side used, px. Every image is decoded once; listed in `skipped` are files without a partner,
+    second files of one name (`a.jpg` is used, `a.png` is not), unreadable, 16-bit, too small and differently sized
+    ones, and whatever is no image by its suffix, but for hidden files. Folders inside are not searched. Raises
+    DataError for a folder without `ir/` or `vis/`, or if no pair is left.
     """
     pairs: list[ImagePair] = []
     skipped: list[str] = []
     for folder in folders:
-        ir, vis = _images(folder / "ir"), _images(folder / "vis")
+        ir, vis = _images(folder / "ir", skipped), _images(folder / "vis", skipped)
         skipped += [f"{ir[stem]}: no partner in vis/" for stem in sorted(ir.keys() - vis.keys())]
         skipped += [f"{vis[stem]}: no partner in ir/" for stem in sorted(vis.keys() - ir.keys())]
         for stem in sorted(ir.keys() & vis.keys()):
-            found = _check(ir[stem], vis[stem], at_least)
-            if isinstance(found, str):
-                skipped.append(found)
-            else:
-                pairs.append(found)
+            pair, reasons = _check(ir[stem], vis[stem], at_least)
+            pairs += pair
+            skipped += reasons
     if not pairs:
-        raise DataError(f"no pairs found, {len(skipped)} files skipped; give folders with ir/ and vis/ of equal names")
+        first = f" (the first: {skipped[0]})" if skipped else ""
+        raise DataError(
+            f"no usable pair, {len(skipped)} files skipped{first}; give folders with ir/ and vis/ of equal names"
+        )
     return PairList(tuple(pairs), tuple(skipped))
 
 
@@ -68,11 +72,23 @@ def split(pairs: Sequence[ImagePair], *, share: float, seed: int) -> tuple[list[
 
 
 def read_luma(path: Path) -> NDArray[np.uint8]:
-    """Full-range BT.601 luma (H, W) uint8 of an image file. Raises DataError if it cannot be decoded."""
-    image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_GRAYSCALE) if path.stat().st_size else None
+    """Full-range BT.601 luma (H, W) uint8 of an image file, as the pipeline reads it. Raises DataError."""
+    level = cv2.utils.logging.getLogLevel()
+    cv2.utils.logging.setLogLevel(0)  # OpenCV reports a broken image on the terminal, too
+    try:
+        # Not IMREAD_GRAYSCALE: it turns a colour PNG with an sRGB or gAMA chunk gray in linear light, 66 levels off.
+        image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_ANYCOLOR | cv2.IMREAD_ANYDEPTH)
+    except OSError as error:
+        raise DataError(f"{path}: {error.strerror}") from error
+    except cv2.error:  # empty, or larger than OpenCV allows
+        image = None
+    finally:
+        cv2.utils.logging.setLogLevel(level)
     if image is None:
         raise DataError(f"{path}: not a readable image")
-    return np.asarray(image, np.uint8)
+    if image.dtype != np.uint8:
+        raise DataError(f"{path}: pixels of type {image.dtype}; train on 8-bit images")
+    return np.asarray(image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY), np.uint8)
 
 
 def draw_batch(
@@ -97,22 +113,36 @@ def _crop(pair: ImagePair, draw: NDArray[np.float64], size: int) -> tuple[NDArra
     return ir, vis
 
 
-def _images(folder: Path) -> dict[str, Path]:
+def _images(folder: Path, skipped: list[str]) -> dict[str, Path]:
+    """The first image file of each name; what is left out gets a line in `skipped`."""
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder; a folder of pairs holds ir/ and vis/")
-    return {p.stem: p for p in sorted(folder.iterdir()) if p.suffix.lower() in SUFFIXES}
+    images: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if not path.name.startswith(".")):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            skipped.append(f"{path}: not an image file")
+        elif path.stem in images:
+            skipped.append(f"{path}: {images[path.stem].name} has the same name and is used")
+        else:
+            images[path.stem] = path
+    return images
 
 
-def _check(ir: Path, vis: Path, at_least: int) -> ImagePair | str:
-    try:
-        shapes = read_luma(ir).shape, read_luma(vis).shape
-    except (DataError, OSError) as error:
-        return str(error)
+def _check(ir: Path, vis: Path, at_least: int) -> tuple[list[ImagePair], list[str]]:
+    """The pair, or the reasons against it."""
+    shapes, reasons = [], []
+    for path in (ir, vis):
+        try:
+            shapes.append(read_luma(path).shape)
+        except DataError as error:
+            reasons.append(str(error))
+    if reasons:
+        return [], reasons
     if shapes[0] != shapes[1]:
-        return f"{ir}: {_size(shapes[0])}, its partner is {_size(shapes[1])}; a pair has one size"
+        return [], [f"{ir}: {_size(shapes[0])}, its partner is {_size(shapes[1])}; a pair has one size"]
     if min(shapes[0]) < at_least:
-        return f"{ir}: {_size(shapes[0])} is smaller than the crop of {at_least} px"
-    return ImagePair(ir, vis, *shapes[0])
+        return [], [f"{ir}: {_size(shapes[0])}, a side below the {at_least} px needed"]
+    return [ImagePair(ir, vis, shapes[0][0], shapes[0][1])], []
 
 
 def _size(shape: tuple[int, ...]) -> str:

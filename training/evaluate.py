@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from rich.progress import track
 from engines.base import CrotalusError
 from engines.model import load_model
 from engines.onnx_cpu import OnnxFuser, reflected
+from training.command import Parser, say
 from training.data import DataError, find_pairs, read_luma
 from training.export import load_network
 from training.metrics.correlation import fusion_cc, scd
@@ -24,6 +26,8 @@ from training.metrics.ssim import fusion_ssim, ssim
 from training.metrics.target_retention import target_retention
 from training.network import JCAE, MARGIN
 
+LEAST_SIDE = 32
+"""px; smaller pictures have hardly a window of SSIM."""
 Luma = NDArray[np.uint8]
 FUSION_METRICS: dict[str, Callable[[Luma, Luma, Luma], float]] = {
     "SSIM": fusion_ssim, "SCD": scd, "MI": fusion_mi, "CC": fusion_cc,
@@ -58,43 +62,57 @@ def averages(rows: Sequence[dict[str, float]]) -> dict[str, float]:
     return mean
 
 
-def evaluate(model: str | Path, folders: Sequence[Path], console: Console) -> dict[str, dict[str, float]]:
-    """Rows `reconstruction`, `plain mean`, `plain max` and the model's name, over all pairs of the folders."""
+def evaluate(model: str | Path, folders: Sequence[Path], console: Console | None = None) -> dict[str, dict[str, float]]:
+    """Rows `reconstruction`, `plain mean`, `plain max` and the model's name, over all pairs of the folders.
+
+    Pairs below `LEAST_SIDE` are left out. Raises ModelError, BackendError, DataError.
+    """
+    console = console or Console(quiet=True)
     info = load_model(model)
-    fuser, network = OnnxFuser(info), load_network(info.folder)
-    found = find_pairs(folders, at_least=32)
+    network = load_network(info.folder)
+    found = find_pairs(folders, at_least=LEAST_SIDE)
     for line in found.skipped:
-        console.print(f"skipped {line}")
+        say(console, f"skipped {line}")
     rebuilt: list[tuple[float, float]] = []
     rows: dict[str, list[dict[str, float]]] = {"plain mean": [], "plain max": [], info.name: []}
-    for pair in track(found.pairs, "measuring", console=console, disable=not console.is_terminal):
-        ir, vis = read_luma(pair.ir), read_luma(pair.vis)
-        again = reconstruct(network, ir, vis)
-        rebuilt.append((ssim(again[0], ir), ssim(again[1], vis)))
-        mean = ((ir.astype(np.uint16) + vis + 1) // 2).astype(np.uint8)
-        fused = {"plain mean": mean, "plain max": np.maximum(ir, vis), info.name: fuser.fuse(ir, vis)}
-        for name, picture in fused.items():
-            rows[name].append(fusion_row(ir, vis, picture))
+    with closing(OnnxFuser(info)) as fuser:
+        for pair in track(found.pairs, "measuring", console=console, disable=not console.is_terminal):
+            ir, vis = read_luma(pair.ir), read_luma(pair.vis)
+            again = reconstruct(network, ir, vis)
+            rebuilt.append((ssim(again[0], ir), ssim(again[1], vis)))
+            mean = ((ir.astype(np.uint16) + vis + 1) // 2).astype(np.uint8)
+            fused = {"plain mean": mean, "plain max": np.maximum(ir, vis), info.name: fuser.fuse(ir, vis)}
+            for name, picture in fused.items():
+                rows[name].append(fusion_row(ir, vis, picture))
     ssim_ir, ssim_vis = np.mean(rebuilt, axis=0).tolist()
     return {"reconstruction": {"ir": ssim_ir, "vis": ssim_vis}, **{name: averages(r) for name, r in rows.items()}}
 
 
+def to_json(result: dict[str, dict[str, float]]) -> str:
+    """JSON text of `evaluate`'s rows; what is not defined, as `lost` without targets, is null."""
+    rows = {
+        name: {key: value if math.isfinite(value) else None for key, value in row.items()}
+        for name, row in result.items()
+    }
+    return json.dumps(rows, indent=2, allow_nan=False) + "\n"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Exit code 2 for a model or a folder that cannot be used."""
-    parser = argparse.ArgumentParser(prog="python -m training.evaluate", description=__doc__)
+    parser = Parser(prog="python -m training.evaluate", description=__doc__)
     parser.add_argument("model", help="name of a shipped model, or a model folder")
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, metavar="DIR", help="folders with ir/ and vis/")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
     given = parser.parse_args(arguments)
-    console = Console(highlight=False)
+    console = Console()
     try:
         result = evaluate(given.model, given.pairs, console)
-    except (CrotalusError, DataError) as error:
+        for name, row in result.items():
+            say(console, f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in row.items()))
+        if given.json:
+            given.json.write_text(to_json(result))
+    except (CrotalusError, DataError, OSError) as error:
         parser.error(str(error))
-    for name, row in result.items():
-        console.print(f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in row.items()))
-    if given.json:
-        given.json.write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
+import copy
 import json
-import os
-import shutil
+import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,12 +14,15 @@ import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from engines import rules
-from engines.model import ModelInfo, sha256
-from training.checkpoint import CheckpointError, load_checkpoint
+from engines.model import ModelError, ModelInfo, sha256
+from training.checkpoint import CheckpointError, load_checkpoint, restore
+from training.command import Parser
 from training.graph import BRANCHES, WEIGHTS, branch_graph, decoder_graph, fuser_graph, read_slots
+from training.model_folder import TargetError, refuse_strangers, replace_folder
 from training.network import JCAE, MAPS, MARGIN
 
 FLOAT_TOLERANCE = 2e-5
@@ -40,10 +42,12 @@ class ExportError(RuntimeError):
 def export(network: JCAE, folder: Path, *, name: str, training: dict[str, Any], metrics: dict[str, float]) -> ModelInfo:
     """Write `weights.safetensors`, five ONNX graphs over it, and `model.json`; all or nothing.
 
-    Raises ExportError if a graph in ONNX Runtime differs from the network in torch, or the fuser from
-    `engines.rules`, by more than `FLOAT_TOLERANCE` or `LEVEL_SHARE`.
+    An older model in the folder is replaced. Raises ExportError if a graph in ONNX Runtime differs from the network
+    in torch, or the fuser from `engines.rules`, by more than `FLOAT_TOLERANCE` or `LEVEL_SHARE`; TargetError if the
+    folder holds anything that is not of a model.
     """
-    network = network.cpu().eval()
+    refuse_strangers(folder)
+    network = copy.deepcopy(network).cpu().eval()
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         build = Path(scratch) / "model"
@@ -64,7 +68,7 @@ def export(network: JCAE, folder: Path, *, name: str, training: dict[str, Any], 
         (build / "model.json").write_text(info.model_dump_json(indent=2) + "\n")
         (build / WEIGHTS).chmod(0o644)
         build.chmod(0o755)
-        _replace(build, folder)
+        replace_folder(build, folder)
     return info.model_copy(update={"folder": folder})
 
 
@@ -101,7 +105,10 @@ def _write_graphs(folder: Path) -> None:
 
 
 def check(network: JCAE, folder: Path) -> None:
-    """Compare every graph of a folder with the network and the reference rules on random pictures."""
+    """Compare every graph of a folder with the network and the reference rules on random pictures.
+
+    Raises ExportError naming the file that differs.
+    """
     rng = np.random.default_rng(0)
     for height, width in CHECK_SIZES:
         ir, vis = (_textured(rng, height + 2 * MARGIN, width + 2 * MARGIN) for _ in range(2))
@@ -130,7 +137,7 @@ def _check_pair(network: JCAE, folder: Path, ir: NDArray[np.uint8], vis: NDArray
     fused = np.rint(255 * luma[:, 0]).clip(0, 255).astype(np.uint8)
     found, found_activity = _run(folder / "fuser.onnx", {"ir": ir, "vis": vis, "threshold": threshold})
     _expect_levels("fuser.onnx", found, fused)
-    if np.abs(found_activity - activity).max() > 2 / common_ir[0, 0].size:  # a value may round to zero or not
+    if not np.abs(found_activity - activity).max() <= 2 / common_ir[0, 0].size:  # a value may round to zero or not
         raise ExportError(f"fuser.onnx: activity off by {np.abs(found_activity - activity).max():.2g}")
 
 
@@ -143,17 +150,22 @@ def _run(path: Path, feed: dict[str, Any]) -> list[Any]:
 
 
 def _expect_close(file: str, found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:
+    _expect_shape(file, found, wanted)
     error = float(np.abs(found - wanted).max() / max(1e-6, float(np.abs(wanted).max())))
-    if found.shape != wanted.shape or error > FLOAT_TOLERANCE:
-        raise ExportError(
-            f"{file}: {found.shape} off by {error:.1e} of the largest value; {FLOAT_TOLERANCE} is allowed"
-        )
+    if not error <= FLOAT_TOLERANCE:  # so that nan is refused, too
+        raise ExportError(f"{file}: off by {error:.1e} of the largest value; {FLOAT_TOLERANCE} is allowed")
 
 
 def _expect_levels(file: str, found: NDArray[np.uint8], wanted: NDArray[np.uint8]) -> None:
+    _expect_shape(file, found, wanted)
     off = np.abs(found.astype(int) - wanted)
     if off.max() > 1 or (off > 0).mean() > LEVEL_SHARE:
         raise ExportError(f"{file}: {off.max()} levels off, {(off > 0).mean():.2%} of pixels; one on {LEVEL_SHARE:.1%}")
+
+
+def _expect_shape(file: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
+    if found.shape != wanted.shape:
+        raise ExportError(f"{file}: gives {found.shape}, the network {wanted.shape}")
 
 
 def _textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
@@ -163,41 +175,58 @@ def _textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.u
     return (ramp + rng.normal(0, 12, (height, width))).clip(0, 255).astype(np.uint8)
 
 
-def _replace(build: Path, folder: Path) -> None:
-    """Move the finished folder to its place; an older one is removed only after that."""
-    old = build.with_name("old")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(build, folder)
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def load_network(model_folder: Path) -> JCAE:
-    """The network of an exported model, for evaluation or further training."""
-    return unfolded_network(load_file(model_folder / WEIGHTS))
+    """The network of an exported model, for evaluation or further training. Raises ModelError."""
+    path = model_folder / WEIGHTS
+    try:
+        return unfolded_network(load_file(path))
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); export the model again") from error
+    except RuntimeError as error:  # other names or shapes
+        raise ModelError(f"{path}: its tensors are not this network's; give a model of training.export") from error
+
+
+def read_metrics(path: Path) -> dict[str, float]:
+    """Numbers of a JSON file; those of a table in it, as `training.evaluate` writes, as `row column`.
+
+    Nulls are left out. Raises TargetError for anything else.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise TargetError(f"{path}: {error.strerror}; give a JSON file of numbers") from error
+    except ValueError as error:
+        raise TargetError(f"{path}: not JSON ({error}); give a JSON file of numbers") from error
+    rows = content.items() if isinstance(content, dict) else [("content", content)]
+    flat: dict[str, Any] = {}
+    for name, value in rows:
+        flat |= {f"{name} {key}": number for key, number in value.items()} if isinstance(value, dict) else {name: value}
+    for name, value in flat.items():
+        if value is not None and (not isinstance(value, (int, float)) or not math.isfinite(value)):
+            raise TargetError(f"{path}: {name} is {value!r}; give numbers")
+    return {name: float(value) for name, value in flat.items() if value is not None}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. Exit code 2 for a checkpoint that cannot be read, 1 if the files disagree."""
-    parser = argparse.ArgumentParser(prog="python -m training.export", description=__doc__)
+    """The command line. Exit code 2 for a file or folder that cannot be used, 1 if the files disagree."""
+    parser = Parser(prog="python -m training.export", description=__doc__)
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training run")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="MODEL_DIR")
     parser.add_argument("--name", help="the model's name; its folder's if not given")
     parser.add_argument("--data", default="", help="what it was trained on, in words")
-    parser.add_argument("--metrics", type=Path, help="JSON file of measured numbers to keep with it")
+    parser.add_argument("--metrics", type=Path, metavar="FILE", help="JSON file of numbers to keep with it")
     given = parser.parse_args(arguments)
+    network, name = JCAE(), given.name or given.output.resolve().name
     try:
         state = load_checkpoint(given.checkpoint)
-    except CheckpointError as error:
-        parser.error(str(error))
-    network = JCAE()
-    network.load_state_dict(state["network"])
-    training = {"data": given.data, "taken_steps": state["step"], **state["settings"]}
-    metrics = json.loads(given.metrics.read_text()) if given.metrics else {}
-    try:
-        info = export(network, given.output, name=given.name or given.output.name, training=training, metrics=metrics)
+        restore(given.checkpoint, state, network)
+        metrics = read_metrics(given.metrics) if given.metrics else {}
+        training = {"data": given.data, "taken_steps": state["step"], **state["settings"]}
+        info = export(network, given.output, name=name, training=training, metrics=metrics)
     except ExportError as error:
-        raise SystemExit(f"not written: {error}") from error
+        parser.fail(1, f"not written: {error}")
+    except (CheckpointError, TargetError, OSError) as error:
+        parser.error(str(error))
     size = sum(path.stat().st_size for path in given.output.iterdir())
     print(f"{given.output}: {len(info.files)} files, {size / 1e6:.2f} MB, all agree with torch and the reference rules")
 

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 
 def pearson(x: NDArray[Any], y: NDArray[Any]) -> float:
     """Pearson's correlation of two arrays of one shape, -1..1; 0 if one of them is constant, where it is undefined."""
+    if x.min() == x.max() or y.min() == y.max():  # the mean of equal floats may be off by a bit
+        return 0.0
     a, b = (z.astype(np.float64) - z.mean(dtype=np.float64) for z in (x, y))
-    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
-    return float((a * b).sum()) / norm if norm else 0.0
+    return float((a * b).sum() / np.sqrt((a * a).sum() * (b * b).sum()))
 
 
 def fusion_cc(ir: NDArray[np.uint8], vis: NDArray[np.uint8], fused: NDArray[np.uint8]) -> float:

@@ -14,7 +14,7 @@ def mutual_information(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
     p = joint.reshape(LEVELS, LEVELS) / x.size
     product = p.sum(1, keepdims=True) * p.sum(0, keepdims=True)
     seen = p > 0
-    return float((p[seen] * np.log2(p[seen] / product[seen])).sum())
+    return max(0.0, float((p[seen] * np.log2(p[seen] / product[seen])).sum()))  # rounding may leave -1e-16
 
 
 def fusion_mi(ir: NDArray[np.uint8], vis: NDArray[np.uint8], fused: NDArray[np.uint8]) -> float:

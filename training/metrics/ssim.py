@@ -15,8 +15,11 @@ C2 = (0.03 * 255) ** 2
 def ssim(x: NDArray[np.uint8], y: NDArray[np.uint8]) -> float:
     """Mean structural similarity of two (H, W) uint8 pictures, H and W at least 11, in -1..1; 1 if equal.
 
-    Gaussian window 11x11 with sigma 1.5, L = 255, K1 = 0.01, K2 = 0.03, over the area where the window fits.
+    Gaussian window 11x11 with sigma 1.5, L = 255, K1 = 0.01, K2 = 0.03, over the area where the window fits. Raises
+    ValueError if it fits nowhere or the shapes differ.
     """
+    if x.shape != y.shape or x.ndim != 2 or min(x.shape) < WINDOW:
+        raise ValueError(f"SSIM of {x.shape} and {y.shape}; give two pictures (H, W) of one shape, {WINDOW} px or more")
     a, b = x.astype(np.float64), y.astype(np.float64)
     mean_a, mean_b = _blur(a), _blur(b)
     var_a, var_b = _blur(a * a) - mean_a**2, _blur(b * b) - mean_b**2

@@ -1,0 +1,42 @@
+"""The folder that an export writes: what may be replaced, and how, so that no file of a user is ever lost."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+
+class TargetError(ValueError):
+    """A place or a file of numbers that an export cannot use."""
+
+
+def refuse_strangers(folder: Path) -> None:
+    """Return if the folder is new, empty, or holds a model and nothing else: it may be replaced. Else TargetError."""
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise TargetError(f"{folder}: a file; give a folder for the model")
+    try:
+        known = {"model.json", *json.loads((folder / "model.json").read_bytes())["files"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    strangers = sorted({path.name for path in folder.iterdir()} - known)
+    if strangers:
+        raise TargetError(f"{folder}: holds {strangers[0]}, which is not of a model; give a new folder or remove it")
+
+
+def replace_folder(build: Path, folder: Path) -> None:
+    """Move the finished folder to its place; an older one is removed only after that, and comes back if it fails."""
+    old = build.with_name("old")
+    if not folder.exists():
+        os.replace(build, folder)
+        return
+    os.replace(folder, old)
+    try:
+        os.replace(build, folder)
+    except OSError:
+        os.replace(old, folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
