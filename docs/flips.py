@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -49,11 +49,12 @@ def main() -> None:
             luma, state = fuser.fuse_next(pair.ir, pair.vis, state if mode == "stream" else None)
             fused.append(luma)
             rules.append(state.averaged)
-        flips = np.mean([(a != b).sum() for a, b in zip(rules, rules[1:], strict=False)])
+        flips = np.mean([(a != b).sum() for a, b in pairwise(rules)])
         means = np.array([luma.mean() for luma in fused])
         jump = np.abs(np.diff(means)).max()
-        print(f"{mode} mode: {flips:.2f} maps change their rule a frame, {np.mean(rules[0]) * 128:.0f} of 128 averaged, "
-              f"flicker {flicker(fused):.2f}, largest jump of brightness {jump:.2f}")  # fmt: skip
+        averaged = np.mean(rules[0]) * 128
+        print(f"{mode} mode: {flips:.2f} maps change their rule a frame, {averaged:.0f} of 128 averaged")
+        print(f"  flicker {flicker(fused):.2f}, largest jump of brightness {jump:.2f}")
 
 
 if __name__ == "__main__":

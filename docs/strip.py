@@ -36,7 +36,8 @@ def main() -> None:
         scene = Scene(frames=FRAME + 8)
         pair = write_pair(Path(scratch), scene)
         shift = (float(scene.shift[0]), float(scene.shift[1]))
-        job = Job(str(pair.ir), str(pair.vis), Path(scratch) / "fused.mp4", SyncPolicy(scene.offset), Geometry(shift=shift))
+        out = Path(scratch) / "fused.mp4"
+        job = Job(str(pair.ir), str(pair.vis), out, SyncPolicy(scene.offset), Geometry(shift=shift))
         run_job(job, open_fuser())
         late = round(scene.offset * scene.rate)  # the fused video starts with the first pair
         files = (pair.ir, FRAME), (pair.vis, FRAME + late), (job.out, FRAME)
