@@ -89,7 +89,7 @@ class OnnxFuser:
     def _check_memory(self, height: int, width: int) -> None:
         if self._checked == (height, width):
             return
-        needed, free = height * width * BYTES_PER_PIXEL, _available_memory()
+        needed, free = height * width * BYTES_PER_PIXEL, available_memory()
         if needed > free:
             raise TooLargeError(
                 f"{width}x{height}: the network needs about {needed / 2**30:.1f} GB for it, {free / 2**30:.1f} GB "
@@ -139,7 +139,7 @@ def _check_inputs(ir: Luma, vis: Luma) -> None:
         raise ValueError(f"ir is {ir.shape}, vis is {vis.shape}; a pair has one shape")
 
 
-def _available_memory() -> int:
+def available_memory() -> int:
     """Bytes that can be taken without swapping; a large number where the system does not tell."""
     try:
         with open("/proc/meminfo") as file:

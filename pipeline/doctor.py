@@ -41,7 +41,7 @@ def report() -> Iterator[tuple[str, str, str]]:
     yield "video", "file types", " ".join(FORMATS)
     yield from _models()
     yield "backends", "cpu", _cpu()
-    yield "backends", "tensorrt", "not part of this version"
+    yield "backends", "tensorrt", "engines can be built by `build`; running them is not part of this version"
     yield "backends", "torch", "not part of this version"
 
 

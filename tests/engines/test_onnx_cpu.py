@@ -157,7 +157,7 @@ def test_wrong_arrays_are_named(fuser, ir, vis, message):
 
 
 def test_a_picture_too_large_for_memory_is_one_line(fuser, monkeypatch):
-    monkeypatch.setattr(onnx_cpu, "_available_memory", lambda: 50_000_000)
+    monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 50_000_000)
     with pytest.raises(TooLargeError, match=r"400x300: the network needs about 0\.2 GB.*--size"):
         fuser.fuse(*pictures(300, 400))
 
