@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 from contextlib import suppress
 from pathlib import Path
 
 from pipeline.frames import OutputError
+
+log = logging.getLogger(__name__)
 
 
 def claim(path: Path, *, may_replace: bool) -> int:
@@ -28,8 +31,8 @@ def claim(path: Path, *, may_replace: bool) -> int:
     except BlockingIOError as error:
         os.close(descriptor)
         raise OutputError(f"{path}: another run is writing it; nothing was written; name another output") from error
-    except OSError:  # a file system without locks
-        pass
+    except OSError as error:
+        log.debug("%s: a file system without locks (%s)", path, error)
     return descriptor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import av
+from av import library_versions
 
 from engines.base import CrotalusError, open_fuser
 from engines.model import load_model, shipped_models, version
@@ -34,7 +35,7 @@ def report() -> Iterator[tuple[str, str, str]]:
         yield "machine", name, value
     for package in PACKAGES:
         yield "packages", package, version(package)
-    yield "video", "ffmpeg", ", ".join(f"{k} {'.'.join(map(str, v))}" for k, v in av.library_versions.items())
+    yield "video", "ffmpeg", ", ".join(f"{k} {'.'.join(map(str, v))}" for k, v in library_versions.items())
     yield "video", "decoders", _codecs(DECODERS, "r")
     yield "video", "encoders", _codecs(ENCODERS, "w")
     yield "video", "hardware encoders", _codecs(HARDWARE_ENCODERS, "w") + " in this build; need an NVIDIA GPU; not used"
