@@ -115,9 +115,11 @@ def encoder_options(settings: SinkSettings, encoder: Encoder) -> dict[str, str]:
 
 
 def container_options(path: Path, metadata: Mapping[str, str]) -> dict[str, str]:
-    """Muxer options that keep a file playable when its writer is killed or the disk is full, about 1 s short.
+    """Muxer options that keep a file playable when its writer is killed or the disk is full, about 2 s short.
 
-    MP4 and MOV are written in fragments and become plain files at close (hybrid_fragmented, FFmpeg 8).
+    MP4 and MOV are written in fragments and become plain files at close (hybrid_fragmented, FFmpeg 8). A fragment
+    begins with a key frame only: FFmpeg 8.1 ends the edit list with the last fragment's pictures, so that a fragment
+    cut between reordered ones (frag_duration) hid the last frame of every 50th file.
     """
     options = {"flush_packets": "1", "max_interleave_delta": "1000000"}  # us; the default keeps 10 s in memory
     kind = FORMATS[path.suffix.lower()]
@@ -125,10 +127,10 @@ def container_options(path: Path, metadata: Mapping[str, str]) -> dict[str, str]
         options["cluster_time_limit"] = "1000"  # ms; a cluster is written when it is complete, by default 5 s
     if kind in ("mp4", "mov"):
         # delay_moov: else there is no edit list and B-frames move the first picture away from 0 (by 1/15 s at 30/s).
-        flags = "+hybrid_fragmented+delay_moov"
+        flags = "+hybrid_fragmented+delay_moov+frag_keyframe"
         if not metadata.keys() <= _COMMON_KEYS:
             flags += "+use_metadata_tags"  # any key, but then in Apple's mdta form only, which fewer players show
-        options |= {"movflags": flags, "frag_duration": "1000000"}  # us
+        options |= {"movflags": flags, "min_frag_duration": "1000000"}  # us; else one a frame with FFV1 or MJPEG
     return options
 
 

@@ -28,6 +28,8 @@ from pipeline.frames import Frame, InputError, OutputError, StreamInfo
 from pipeline.picture import Painter
 from pipeline.timeline import Timeline
 
+KEY_INTERVAL = 2
+"""s between key frames: what a killed process may lose of an MP4, and how finely a player can seek."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space, quota used up, file size limit: one and the same to the user."""
 
@@ -178,6 +180,8 @@ class VideoSink:
         context.time_base = self._timeline.encoder_base
         context.width, context.height = self._painter.width, self._painter.height
         context.pix_fmt = settings.pixel_format
+        if encoder.presets:  # those that would let 250 frames pass between key frames
+            context.gop_size = max(1, round(KEY_INTERVAL * self._timeline.rate))
         context.thread_count, context.thread_type = settings.threads, "AUTO"
         if self._kind == "avi":
             context.max_b_frames = 0  # AVI stores the order of decoding only

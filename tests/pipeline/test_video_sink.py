@@ -125,6 +125,16 @@ def _readable_frames(path: Path) -> int:
     return count
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4"])
+def test_no_frame_is_hidden_at_the_end_whatever_their_number(tmp_path, codec, suffix):
+    """Around whole seconds, fragments of MP4 once ended so that the edit list hid the last reordered frame."""
+    path, settings = tmp_path / f"a{suffix}", SinkSettings(codec=codec, crf=35, overwrite=True)
+    for count in (30, 31, 32, 60, 61, 62, 63, 91, 121, 122):
+        write_all(path, make_info(), flat_frames(range(0, 3000 * count, 3000)), settings)
+        assert _readable_frames(path) == count
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_killed_writer_leaves_all_but_the_last_second(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
