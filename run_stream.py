@@ -22,9 +22,11 @@ with leaving_at_once():  # these take the better part of a second
     from rich.table import Table
 
     from engines.base import Backend, CrotalusError, open_fuser
-    from engines.trt import EngineBackend, Precision
     from pipeline.align import Geometry, Reference
     from pipeline.arguments import parse_rate, parse_shift, parse_size
+    from pipeline.commands.bench import bench
+    from pipeline.commands.build import build
+    from pipeline.commands.options import BackendOption, Model, Threads
     from pipeline.frames import InputError, OutputError
     from pipeline.job import Job, Opened, run_job
     from pipeline.json_file import check_json_path, write_json
@@ -45,11 +47,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
     help="Fuse paired infrared and visible video into one stream that shows what both cameras saw.",
 )  # fmt: skip
-
-
-Model = Annotated[str, typer.Option(help="auto, the name of a shipped model, or a model folder.")]
-BackendOption = Annotated[Backend, typer.Option(help="Where the network runs.")]
-Threads = Annotated[int, typer.Option(min=0, max=128, help="CPU threads of network and codecs, 0 for one per core.")]
 
 
 @app.command()
@@ -92,46 +89,7 @@ def fuse(
     raise typer.Exit(_fuse(job, model, backend, stats))
 
 
-@app.command()
-def bench(
-    ir: Annotated[str | None, typer.Argument(help="Infrared input; a synthetic pair if left out.")] = None,
-    vis: Annotated[str | None, typer.Argument(help="Visible input.")] = None,
-    size: Annotated[
-        list[str] | None, typer.Option(metavar="WxH", help="Repeatable.  [default: 320x240 640x480 1280x720]")
-    ] = None,
-    frames: Annotated[int, typer.Option(min=2, help="Pairs timed at each size.")] = 20,
-    model: Model = "auto",
-    backend: BackendOption = "auto",
-    threads: Threads = 0,
-    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too.")] = None,
-) -> None:
-    """Measure frames per second and milliseconds per stage, beside plain mean and a Laplacian pyramid."""
-    from pipeline import bench as bench_module
-
-    if (ir is None) != (vis is None):
-        raise InputError("bench: one input given; give infrared and visible, or none for a synthetic pair")
-    inputs = None if ir is None or vis is None else (ir, vis)
-    sizes = [parse_size(text) for text in size or ([] if inputs else ["320x240", "640x480", "1280x720"])]
-    if json_file:
-        check_json_path(json_file)
-    voice = Voice()
-    fuser = open_fuser(model, backend=backend, threads=threads)
-    with closing(fuser), Interrupt() as interrupt:
-        rows = bench_module.bench(
-            inputs,
-            sizes or [None],
-            fuser,
-            frames=frames,
-            threads=threads,
-            stop=interrupt.stop,
-            on_row=lambda row: voice.print(str(row)),
-        )
-    for table in bench_module.tables(rows):
-        voice.print(table)
-    if json_file:
-        write_json(json_file, {"machine": bench_module.machine(), "rows": [row.to_json() for row in rows]})
-    if interrupt.stop.is_set():
-        raise typer.Exit(interrupt.exit_code)
+app.command()(bench)
 
 
 @app.command()
@@ -177,47 +135,7 @@ def doctor() -> None:
     Voice().print(table)
 
 
-@app.command()
-def build(
-    model: Annotated[str, typer.Argument(help="auto, the name of a shipped model, or a model folder.")] = "auto",
-    backend: Annotated[
-        EngineBackend, typer.Option(help="tensorrt builds for the GPU here, rtx for others, too.")
-    ] = "tensorrt",
-    precision: Annotated[Precision, typer.Option(help="Of features and weights.")] = "fp16",
-    size: Annotated[
-        list[str] | None,
-        typer.Option(metavar="WxH", help="Repeatable; or smallest/typical/largest for a range.  [default: 640x480]"),
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, metavar="N", help="Largest number of pictures at once.")] = 1,
-    target: Annotated[
-        list[str] | None, typer.Option(metavar="sm_XX", help="Repeatable: GPUs to build for.  [default: the one here]")
-    ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Build anew what is there.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="Only list the engines in the cache.")] = False,
-    clear: Annotated[bool, typer.Option("--prune", help="Only remove those that will not be used again.")] = False,
-) -> None:
-    """Build the engines of a model for NVIDIA GPUs into the user's cache; the backend that runs them is to come."""
-    from engines import build as engine_build
-    from engines import inventory
-    from engines.cache import engine_folder
-    from engines.model import load_model
-    from engines.profile import parse_profile
-
-    voice = Voice()
-    voice.print(f"engines are in {engine_folder()}")
-    if clear:
-        voice.print(f"{len(inventory.prune(on_progress=voice.print))} files removed")
-    if show:
-        voice.print("\n".join(map(str, inventory.list_engines())) or "none")
-    if show or clear:
-        return
-    info = load_model("jcae" if model == "auto" else model)
-    for profile in [parse_profile(text) for text in size or ["640x480"]]:
-        for engine in engine_build.build_engines(
-            info, backend=backend, precision=precision, profile=profile, batch=batch, targets=target or (),
-            force=force, on_progress=voice.print,
-        ):  # fmt: skip
-            voice.print(str(engine))
+app.command()(build)
 
 
 def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None) -> int:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Luma = NDArray[np.uint8]
 """(H, W) or (N, H, W) uint8, 0 black to 255 white (full range)."""
 
-Backend = Literal["auto", "cpu"]
+Backend = Literal["auto", "cpu", "tensorrt", "rtx", "torch"]
 
 
 class CrotalusError(Exception):
@@ -65,7 +65,54 @@ class Fuser(Protocol):
         """
         ...
 
+    def start(self, *, follows: bool) -> Flight:
+        """Begin a run of pairs. follows: they are of one stream, as for `fuse_next`; False: each as by `fuse`.
+
+        One flight at a time; starting another, `fuse` or `fuse_next` forget the one before.
+        """
+        ...
+
     def close(self) -> None: ...
+
+
+class Flight(Protocol):
+    """Pairs on their way through a fuser: in by `put`, out by `get`, in order."""
+
+    @property
+    def depth(self) -> int:
+        """Pairs that may be under way at once; 1 where nothing runs beside the caller."""
+        ...
+
+    def put(self, ir: Luma, vis: Luma) -> None:
+        """Start on a pair, (H, W) each; the arrays may be reused once this returns. At most `depth` may be waiting."""
+        ...
+
+    def get(self) -> Luma:
+        """Fused luma (H, W) of the oldest pair put, owned by the caller; waits until it is there."""
+        ...
+
+
+class SerialFlight:
+    """A flight of a fuser that does one pair at a time: `put` computes, `get` hands over."""
+
+    depth = 1
+
+    def __init__(self, fuser: Fuser, *, follows: bool) -> None:
+        self._fuser, self._follows = fuser, follows
+        self._state: StreamState | None = None
+        self._done: list[Luma] = []
+
+    def put(self, ir: Luma, vis: Luma) -> None:
+        """See `Flight`."""
+        if self._follows:
+            fused, self._state = self._fuser.fuse_next(ir, vis, self._state)
+        else:
+            fused = self._fuser.fuse(ir, vis)
+        self._done.append(fused)
+
+    def get(self) -> Luma:
+        """See `Flight`."""
+        return self._done.pop(0)
 
 
 def open_fuser(model: str | Path = "auto", *, backend: Backend = "auto", threads: int = 0) -> Fuser:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import BackendError, CrotalusError, Luma, StreamState
+from engines.base import BackendError, CrotalusError, Luma, SerialFlight, StreamState
 from engines.model import ModelError, ModelInfo
 from engines.rules import averaged_maps, next_threshold
 
@@ -53,6 +53,10 @@ class OnnxFuser:
         averaged = None if state is None else state.averaged
         fused, averaged = self._run(ir, vis, averaged)
         return fused, StreamState(averaged)
+
+    def start(self, *, follows: bool) -> SerialFlight:
+        """A run of pairs, one after the other."""
+        return SerialFlight(self, follows=follows)
 
     def close(self) -> None:
         """Give the network's memory back."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from engines.base import Luma, StreamState
+from engines.base import Luma, SerialFlight, StreamState
 
 LEVELS = 4
 """Of the Laplacian pyramid, as in the usual OpenCV recipe."""
@@ -31,6 +31,10 @@ class FormulaFuser:
     def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState | None]:
         """The same as `fuse`: a formula has nothing to remember."""
         return self.fuse(ir, vis), None
+
+    def start(self, *, follows: bool) -> SerialFlight:
+        """A run of pairs, one after the other."""
+        return SerialFlight(self, follows=follows)
 
     def close(self) -> None:
         """Nothing to close."""

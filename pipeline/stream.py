@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from engines.base import Fuser, StreamState
-from pipeline.align import Geometry, align
+from engines.base import Fuser
+from pipeline.align import Aligned, Geometry, align
 from pipeline.compose import Tint, compose
 from pipeline.frames import Frame, InputError, Pair, Sink, Source
 from pipeline.stats import Stats
@@ -58,21 +59,30 @@ def fused_frames(
 
     tolerance: of a pair, s. waited: s spent so far on waiting for frames, which no stage is charged for.
     """
-    state: StreamState | None = None
+    flight = fuser.start(follows=options.is_video)
+    under_way: deque[tuple[Aligned, float]] = deque()  # and the ms that `put` took
     gains = (Agc(), Agc()) if options.is_video else (Agc(inertia=0), Agc(inertia=0))
     pairs = pair_frames(ir, vis, options.policy, tolerance, report)
     limit = None if options.limit is None else min(options.limit, sys.maxsize)  # more than islice() takes
+
+    def finish() -> Frame:
+        aligned, ms = under_way.popleft()
+        began = stats.clock()
+        luma = flight.get()
+        stats.stages["fuse"].add(ms + 1000 * (stats.clock() - began))
+        with stats.timed("compose"):
+            return compose(luma, aligned, options.tint)
+
     for pair in islice(_timed_pairs(pairs, stats, waited), limit):
         with stats.timed("align"):
             aligned = align(pair, options.geometry, *gains)
-        with stats.timed("fuse"):
-            if options.is_video:
-                luma, state = fuser.fuse_next(aligned.ir, aligned.vis, state)
-            else:
-                luma = fuser.fuse(aligned.ir, aligned.vis)
-        with stats.timed("compose"):
-            frame = compose(luma, aligned, options.tint)
-        yield frame
+        began = stats.clock()
+        flight.put(aligned.ir, aligned.vis)
+        under_way.append((aligned, 1000 * (stats.clock() - began)))
+        if len(under_way) == flight.depth:
+            yield finish()
+    while under_way:
+        yield finish()
 
 
 def run(

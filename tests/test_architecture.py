@@ -27,6 +27,8 @@ HEAVY = {
     "av": ("pipeline/",),
 }
 """Where a heavy library may be imported."""
+COMMANDS = "pipeline/commands/"
+"""Parts of run_stream.py: they may import whatever they command, inside the function that needs it if heavy."""
 SOURCES = sorted(path for package in ALLOWED for path in (ROOT / package).rglob("*.py"))
 
 
@@ -48,6 +50,8 @@ def name(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_packages_import_only_what_they_may(path):
     package = path.relative_to(ROOT).parts[0]
+    if name(path).startswith(COMMANDS):
+        return
     for module in imports(path):
         if module.split(".")[0] in OURS - {package}:
             assert module in ALLOWED[package], f"{name(path)} imports {module}"

@@ -7,6 +7,7 @@ from fractions import Fraction
 
 import numpy as np
 
+from engines.base import SerialFlight
 from pipeline.frames import Frame, StreamInfo
 
 
@@ -76,6 +77,9 @@ class VisFuser:
     def fuse_next(self, ir, vis, state):
         self.states.append(state)
         return self.fuse(ir, vis), self.calls
+
+    def start(self, *, follows):
+        return SerialFlight(self, follows=follows)
 
     def close(self):
         self.closed = True

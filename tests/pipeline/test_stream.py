@@ -161,3 +161,31 @@ def test_waiting_for_frames_is_not_charged_to_sync():
     stages = result.stats.stages
     assert stages["decode vis"].percentile_ms(0.5) >= 19
     assert stages["sync"].percentile_ms(0.5) < 5
+
+
+class ThreeAtOnce(VisFuser):
+    """Hands a picture over only when it must: three are under way; the result comes with its own colour."""
+
+    depth = 3
+
+    def start(self, *, follows):
+        self.waiting, self.most = [], 0
+        return self
+
+    def put(self, ir, vis):
+        self.waiting.append(vis.copy())
+        self.most = max(self.most, len(self.waiting))
+
+    def get(self):
+        return self.waiting.pop(0)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 4, 20])
+def test_a_fuser_with_three_pairs_under_way_loses_none_and_keeps_the_order(count):
+    fuser, stats = ThreeAtOnce(), Stats()
+    sources = (FakeSource(name, 20).frames() for name in ("ir", "vis"))
+    options = Options(limit=count)
+    frames = list(fused_frames(*sources, fuser, options, 0.02, SyncReport(), stats))
+    assert [(int(frame.luma[0, 0]), frame.index) for frame in frames] == [(k, k) for k in range(count)]
+    assert fuser.most == min(count, 3)
+    assert stats.stages["fuse"].count == count
