@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from engines.device_picture import DevicePicture
     from engines.model import ModelInfo
+    from engines.trt import Precision
 
 Luma = NDArray[np.uint8]
 """(H, W) or (N, H, W) uint8, 0 black to 255 white (full range)."""
+
+Picture: TypeAlias = "Luma | DevicePicture"
+"""Luma (H, W), in the host's memory or in a device's."""
 
 Backend = Literal["auto", "cpu", "tensorrt", "rtx", "torch"]
 
@@ -83,12 +89,18 @@ class Flight(Protocol):
         """Pairs that may be under way at once; 1 where nothing runs beside the caller."""
         ...
 
-    def put(self, ir: Luma, vis: Luma) -> None:
-        """Start on a pair, (H, W) each; the arrays may be reused once this returns. At most `depth` may be waiting."""
+    def put(self, ir: Picture, vis: Picture) -> None:
+        """Start on a pair, (H, W) each; the arrays may be reused once this returns. At most `depth` may be waiting.
+
+        Pictures in a device's memory are for flights of a `device_picture.PictureFuser`, which holds them meanwhile.
+        """
         ...
 
     def get(self) -> Luma:
-        """Fused luma (H, W) of the oldest pair put, owned by the caller; waits until it is there."""
+        """Fused luma (H, W) of the oldest pair put, owned by the caller; waits until it is there.
+
+        In a flight of `PictureFuser.start_on_device` a `DevicePicture` stands for it.
+        """
         ...
 
 
@@ -102,8 +114,10 @@ class SerialFlight:
         self._state: StreamState | None = None
         self._done: list[Luma] = []
 
-    def put(self, ir: Luma, vis: Luma) -> None:
+    def put(self, ir: Picture, vis: Picture) -> None:
         """See `Flight`."""
+        assert isinstance(ir, np.ndarray), f"a {type(ir).__name__} for a fuser that takes arrays only"
+        assert isinstance(vis, np.ndarray), f"a {type(vis).__name__} for a fuser that takes arrays only"
         if self._follows:
             fused, self._state = self._fuser.fuse_next(ir, vis, self._state)
         else:
@@ -115,17 +129,23 @@ class SerialFlight:
         return self._done.pop(0)
 
 
-def open_fuser(model: str | Path = "auto", *, backend: Backend = "auto", threads: int = 0) -> Fuser:
+def open_fuser(
+    model: str | Path = "auto",
+    *,
+    backend: Backend = "auto",
+    threads: int = 0,
+    precision: Precision = "fp16",
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> Fuser:
     """The fuser for a model (`auto`, a shipped name, or a model directory) on a backend.
 
-    threads: CPU threads for the network, 0 for one per core. Raises ModelError for a model that cannot be read,
-    BackendError for a backend that cannot run here.
+    backend: `auto` takes the first of tensorrt, rtx, torch and cpu that can run here; the fuser's name says which, the
+    log why not the others. threads: CPU threads for the network, 0 for one per core. precision: of the network on a
+    GPU; `cpu` is float32 always. on_progress: told what takes long, and of a GPU that is there and not used.
+    Raises ModelError for a model that cannot be read, BackendError for a backend that cannot run here.
     """
+    from engines.backends import open_backend
     from engines.model import load_model
 
     info = load_model("jcae" if model == "auto" else model)
-    if backend not in ("auto", "cpu"):
-        raise BackendError(f"backend {backend!r}: not known; use auto or cpu")
-    from engines.onnx_cpu import OnnxFuser
-
-    return OnnxFuser(info, threads=threads)
+    return open_backend(info, backend, threads=threads, precision=precision, on_progress=on_progress)

@@ -1,8 +1,9 @@
 """Engines of a model: which it needs, and building those that are missing.
 
-One engine for each set of weights (private IR, private VIS, common) and one decoder, all run in turn in one block of
-scratch memory: four branches in one engine took 335 MiB at 640x480, one branch takes 86. The fusion rules are CUDA
-kernels elsewhere; features pass between them and the engines channels last, as the kernels read them.
+One engine for each set of weights (private IR, private VIS, common) and one decoder of one stack, run twice, all in
+turn in one block of scratch memory: four branches in one engine took 335 MiB at 640x480, one branch takes 86, one stack
+84. The fusion rules are CUDA kernels elsewhere; features pass between them and the engines in fp16, channels last, as
+the kernels read them.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ from engines.trt import Compiler, EngineBackend, Network, Precision, open_compil
 ENCODERS = ("encoder_ir.onnx", "encoder_vis.onnx", "encoder_common.onnx")
 DECODER = "decoder.onnx"
 INPUT, FEATURES, DECODED = "luma", "features", ("common", "private")
-"""Names in the graphs, as `training.graph` writes them."""
+"""Names in the graphs, as `training.graph` writes them: of an encoder's input and output, of the decoder's inputs."""
+BEFORE = "before"
+"""Beside FEATURES the input of our decoder of one stack: what it decoded before, in float32 like its output `luma`."""
 MAX_VALUES = 2**31 - 1
 """In a tensor. Past 2**32, TensorRT-RTX 1.7.1 builds without complaint and tells an eighth of the memory it needs."""
 BUILD_MEMORY = 1 << 30
@@ -85,20 +88,11 @@ def build_engines(
     compiler = compiler or open_compiler(backend)
     chosen = _targets(compiler, targets)
     folder = open_folder(engine_folder())
-    networks = _networks(info, precision, profile, batch)
+    parts = networks(info, precision, profile, batch)
     engines = []
     for target in chosen:
-        for network in networks:
-            key = EngineKey(
-                graph=network.name,
-                onnx=hashlib.sha256(network.onnx).hexdigest(),
-                precision=precision,
-                profile=str(profile),
-                batch=batch,
-                target=target,
-                flavour=compiler.flavour,
-                version=compiler.version,
-            )
+        for network in parts:
+            key = key_of(network, compiler, precision=precision, profile=str(profile), batch=batch, target=target)
             make = _Maker(info, compiler, network, key)
             record, is_new = obtain(folder, key, make, force=force, on_progress=on_progress)
             engines.append(BuiltEngine(folder / key.name, record, is_new))
@@ -158,9 +152,11 @@ def _targets(compiler: Compiler, asked: Sequence[str]) -> list[str]:
     return chosen
 
 
-def _networks(info: ModelInfo, precision: Precision, profile: Profile, batch: int) -> list[Network]:
+def networks(info: ModelInfo, precision: Precision, profile: Profile, batch: int = 1) -> list[Network]:
+    """What the engines of a model are built from. Raises BackendError, ModelError, ProfileError."""
     try:
         from engines.fp16 import load_graph, tensor_shapes, typed_bytes
+        from engines.one_stack import one_stack
     except ImportError as error:
         raise BackendError(f"building engines: {error}; pip install 'crotalus[rtx]' or 'crotalus[tensorrt]'") from error
     graphs = {file: load_graph(info.path(file)) for file in (*ENCODERS, DECODER)}
@@ -174,13 +170,31 @@ def _networks(info: ModelInfo, precision: Precision, profile: Profile, batch: in
             "smaller --size or --batch"
         )
     features = [shapes[FEATURES] for shapes in tensors]
-    names = dict.fromkeys(ENCODERS, ((INPUT,), luma, (FEATURES,))) | {DECODER: (DECODED, features, DECODED)}
+    decoded = [tensor_shapes(graphs[DECODER], shape)[graphs[DECODER].graph.output[0].name] for shape in features]
+    graphs[DECODER] = one_stack(graphs[DECODER], stack=FEATURES, before=BEFORE)
+    inputs = {file: {INPUT: luma} for file in ENCODERS} | {DECODER: {FEATURES: features, BEFORE: decoded}}
     return [
         Network(
             name=file.removesuffix(".onnx"),
-            onnx=typed_bytes(graphs[file], precision),
-            shapes=dict.fromkeys(inputs, (shapes[0], shapes[1], shapes[2])),
-            channels_last=frozenset(last),
+            onnx=typed_bytes(graphs[file], precision, {FEATURES} if file == DECODER else {FEATURES, INPUT}),
+            shapes={name: (shapes[0], shapes[1], shapes[2]) for name, shapes in ports.items()},
+            channels_last=frozenset({FEATURES}),
         )
-        for file, (inputs, shapes, last) in names.items()
+        for file, ports in inputs.items()
     ]
+
+
+def key_of(
+    network: Network, compiler: Compiler, *, precision: Precision, profile: str, batch: int, target: str
+) -> EngineKey:
+    """What tells the engine of a network from others; profile: as `engines.profile` writes it."""
+    return EngineKey(
+        graph=network.name,
+        onnx=hashlib.sha256(network.onnx).hexdigest(),
+        precision=precision,
+        profile=profile,
+        batch=batch,
+        target=target,
+        flavour=compiler.flavour,
+        version=compiler.version,
+    )

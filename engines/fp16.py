@@ -7,6 +7,7 @@ Needs the package `onnx`, which comes with the extras `tensorrt` and `rtx`.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -50,17 +51,46 @@ def load_graph(path: Path) -> onnx.ModelProto:
     return model
 
 
-def typed_bytes(model: onnx.ModelProto, precision: Precision) -> bytes:
-    """What the compiler parses: the model in a precision, the same bytes each time. Raises ModelError."""
-    return bytes((to_half(model) if precision == "fp16" else model).SerializeToString(deterministic=True))
+def typed_bytes(model: onnx.ModelProto, precision: Precision, half_ports: Collection[str] = ()) -> bytes:
+    """What the compiler parses: the model in a precision, the same bytes each time. Raises ModelError.
+
+    half_ports: inputs and outputs that are float16 in fp32, too, as the kernels beside the engine know no other.
+    """
+    typed = to_half(model) if precision == "fp16" else with_half_ports(model, half_ports)
+    return bytes(typed.SerializeToString(deterministic=True))
+
+
+def with_half_ports(model: onnx.ModelProto, names: Collection[str]) -> onnx.ModelProto:
+    """A copy whose float32 inputs and outputs of these names are float16, cast at the border; inside it stays."""
+    half = onnx.ModelProto()
+    half.CopyFrom(model)
+    graph = half.graph
+    before = []
+    for value in graph.input:
+        if value.name in names:
+            value.type.tensor_type.elem_type = HALF
+            before.append(_cast(value.name, f"{value.name}/float", FLOAT))
+            rename(graph, value.name, f"{value.name}/float")
+    after = [_cast(f"{value.name}/float", value.name, HALF) for value in graph.output if value.name in names]
+    for value in graph.output:
+        if value.name in names:
+            value.type.tensor_type.elem_type = HALF
+            rename(graph, value.name, f"{value.name}/float")
+    nodes = [*before, *graph.node, *after]
+    del graph.node[:]
+    graph.node.extend(nodes)
+    onnx.checker.check_model(half, full_check=True)
+    return half
 
 
 def tensor_shapes(model: onnx.ModelProto, shape: Shape) -> dict[str, Shape]:
     """Shape of every tensor when the first input has this one. Raises ModelError if the graph cannot take it."""
     sized = onnx.ModelProto()
     sized.CopyFrom(model)
-    for dim, size in zip(sized.graph.input[0].type.tensor_type.shape.dim, shape, strict=True):
-        dim.dim_value = size
+    axes = [list(value.type.tensor_type.shape.dim) for value in sized.graph.input]
+    sizes = {dim.dim_param: size for dim, size in zip(axes[0], shape, strict=True) if dim.dim_param}
+    for dim in (dim for dims in axes for dim in dims if dim.dim_param in sizes):  # axes of one name have one size
+        dim.dim_value = sizes[dim.dim_param]
     for value in sized.graph.output:
         value.type.tensor_type.ClearField("shape")
     try:
@@ -95,6 +125,20 @@ def to_half(model: onnx.ModelProto) -> onnx.ModelProto:
     _insert_casts(graph, computed, sources)
     onnx.checker.check_model(half, full_check=True)
     return half
+
+
+def weights(model: onnx.ModelProto) -> dict[str, NDArray[Any]]:
+    """The constants of a graph by name, each in its own type."""
+    return {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+
+def rename(graph: onnx.GraphProto, old: str, new: str) -> None:
+    """Give a tensor another name wherever a node reads or makes it."""
+    for node in graph.node:
+        for names in (node.input, node.output):
+            for i, name in enumerate(names):
+                if name == old:
+                    names[i] = new
 
 
 def _check(path: Path, model: onnx.ModelProto) -> None:
@@ -160,8 +204,12 @@ def _insert_casts(graph: onnx.GraphProto, computed: set[str], sources: set[str])
                 continue
             cast = f"{name}/{'half' if is_half else 'float'}"
             to = HALF if is_half else FLOAT
-            nodes.setdefault(cast, onnx.helper.make_node("Cast", [name], [cast], name=cast, to=to))
+            nodes.setdefault(cast, _cast(name, cast, to))
             node.input[i] = cast
         nodes[node.output[0]] = node
     del graph.node[:]
     graph.node.extend(nodes.values())
+
+
+def _cast(name: str, out: str, to: int) -> onnx.NodeProto:
+    return onnx.helper.make_node("Cast", [name], [out], name=f"{out}/cast", to=to)

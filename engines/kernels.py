@@ -42,7 +42,7 @@ class Kernels:
 
     def __init__(self, maps: int) -> None:
         """maps: of the model. Raises BackendError where pycuda, a driver, or a way to compile is missing."""
-        driver = _driver()
+        driver = open_driver()
         image = compile_or_ship(maps)
         try:
             self._module = driver.module_from_buffer(image)
@@ -136,7 +136,8 @@ def main() -> int:
     return 0
 
 
-def _driver() -> Any:
+def open_driver() -> Any:
+    """pycuda's driver module. Raises BackendError where pycuda or an NVIDIA driver is missing."""
     try:
         import pycuda.driver as driver
     except ModuleNotFoundError as error:

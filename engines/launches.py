@@ -19,9 +19,10 @@ SIGNATURES = {
     "crotalus_count": "PPPI",
     "crotalus_decide": "PPPIfff",
     "crotalus_fuse": "PPPPPPPI",
-    "crotalus_to_unit": "PQIiiPPiiiii",
-    "crotalus_half_to_bytes": "PiiPQIii",
-    "crotalus_float_to_bytes": "PiiPQIii",
+    "crotalus_to_unit": "PQIiiPPPiiiii",
+    "crotalus_half_to_bytes": "PiiPQIiiP",
+    "crotalus_float_to_bytes": "PiiPQIiiP",
+    "crotalus_copy": "PIPIii",
 }
 """Parameters of each kernel as `struct` writes them: P pointer, Q and I unsigned, i int, f float32."""
 TILE = (32, 8)
@@ -73,7 +74,7 @@ class FeatureShape:
 
 @dataclass(frozen=True, slots=True)
 class Plane:
-    """8-bit luma on the device: `pictures` of one size, full range 0..255."""
+    """8-bit luma on the device: `pictures` of one size, full range 0..255 unless a launch takes a table with it."""
 
     address: int
     pitch: int
@@ -129,33 +130,58 @@ def fuse_features(
 
 
 def to_unit(
-    luma: Plane, unit: int, *, margin: int, multiple: int, warp: int | None = None, size: tuple[int, int] | None = None
+    luma: Plane,
+    unit: int,
+    *,
+    margin: int,
+    multiple: int,
+    warp: int | None = None,
+    size: tuple[int, int] | None = None,
+    table: int | None = None,
 ) -> Launch:
     """Luma / 255 -> (N, rows, columns) fp16, contiguous, padded as `onnx_cpu.reflected`; see `padded_length`.
 
     warp: (height, width, 2) float32, where in `luma` each pixel of the picture lies, x before y, px; read between
     pixels and not rounded to 8 bits; what lies outside takes the border's value. size: (height, width) of the
-    warped picture; without a warp it is that of `luma`.
+    warped picture; without a warp it is that of `luma`. table: (256,) uint8, the full-range level that each stored
+    one stands for; looked up before the warp reads between pixels.
     """
     if (warp is None) != (size is None):
         raise ValueError(f"warp {warp}, size {size}: one without the other; give both or none")
     height, width = size or (luma.height, luma.width)
     rows, columns = (padded_length(side, margin, multiple) for side in (height, width))
-    source = luma.address, luma.stride, luma.pitch, luma.height, luma.width, warp or 0
+    source = luma.address, luma.stride, luma.pitch, luma.height, luma.width, warp or 0, table or 0
     arguments = *source, unit, height, width, margin, rows, columns
     return Launch("crotalus_to_unit", _tiles(rows, columns, luma.pictures), (*TILE, 1), arguments)
 
 
-def to_bytes(unit: int, size: tuple[int, int], luma: Plane, *, precision: Literal["half", "float"] = "half") -> Launch:
+def to_bytes(
+    unit: int,
+    size: tuple[int, int],
+    luma: Plane,
+    *,
+    precision: Literal["half", "float"] = "half",
+    table: int | None = None,
+) -> Launch:
     """Luma in 0..1 -> 8 bits in the caller's plane, rounded half to even and clipped, cropped to the plane's size.
 
-    unit: (N, *size), contiguous, fp16 or float32; size must be at least the plane's.
+    unit: (N, *size), contiguous, fp16 or float32; size must be at least the plane's. table: (256,) uint8, what to
+    store for each full-range level.
     """
     if size[0] < luma.height or size[1] < luma.width:
         raise ValueError(f"luma of {size} does not fill a plane of {luma.height, luma.width}; give a smaller plane")
-    arguments = unit, *size, luma.address, luma.stride, luma.pitch, luma.height, luma.width
+    arguments = unit, *size, luma.address, luma.stride, luma.pitch, luma.height, luma.width, table or 0
     grid = _tiles(luma.height, luma.width, luma.pictures)
     return Launch(f"crotalus_{precision}_to_bytes", grid, (*TILE, 1), arguments)
+
+
+def copy_plane(source: Plane, target: Plane) -> Launch:
+    """The bytes of a plane into another of its size, whatever their pitches: chroma on its way to the output."""
+    size = source.height, source.width
+    if source.pictures != 1 or target.pictures != 1 or (target.height, target.width) != size:
+        raise ValueError(f"{source} into {target}: one picture of one size is copied; give two planes of {size}")
+    arguments = source.address, source.pitch, target.address, target.pitch, *size
+    return Launch("crotalus_copy", _tiles(*size, 1), (*TILE, 1), arguments)
 
 
 def padded_length(length: int, margin: int, multiple: int) -> int:

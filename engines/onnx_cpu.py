@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import BackendError, CrotalusError, Luma, SerialFlight, StreamState
+from engines.base import BackendError, CrotalusError, Luma, Picture, SerialFlight, StreamState
 from engines.model import ModelError, ModelInfo
 from engines.rules import averaged_maps, next_threshold
 
@@ -39,7 +39,7 @@ class OnnxFuser:
 
     def fuse(self, ir: Luma, vis: Luma) -> Luma:
         """Fused luma of the inputs' shape, (H, W) or (N, H, W) uint8. Pictures of a batch are independent."""
-        _check_inputs(ir, vis)
+        check_inputs(ir, vis)
         if ir.ndim == 2:
             return self._run(ir, vis, None)[0]
         # One by one: a batch takes N times the memory and saves no time on a CPU.
@@ -47,7 +47,7 @@ class OnnxFuser:
 
     def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState]:
         """Fused luma (H, W) and the rule each map followed, for the next pair of the stream."""
-        _check_inputs(ir, vis)
+        check_inputs(ir, vis)
         if ir.ndim != 2:
             raise ValueError(f"a stream takes one pair at a time, (H, W); given {ir.shape}")
         averaged = None if state is None else state.averaged
@@ -135,7 +135,8 @@ def _open_session(info: ModelInfo, threads: int) -> onnxruntime.InferenceSession
         raise ModelError(f"{info.path(GRAPH)}: ONNX Runtime cannot load it ({reason}); export it again") from error
 
 
-def _check_inputs(ir: Luma, vis: Luma) -> None:
+def check_inputs(ir: Picture, vis: Picture) -> None:
+    """Raises ValueError unless both are uint8 (H, W) or (N, H, W) of one shape, and not empty."""
     for name, luma in (("ir", ir), ("vis", vis)):
         if luma.dtype != np.uint8 or luma.ndim not in (2, 3) or 0 in luma.shape[-2:]:
             raise ValueError(f"{name}: {luma.dtype} {luma.shape}; a fuser takes uint8 (H, W) or (N, H, W), not empty")

@@ -63,6 +63,11 @@ def parse_profile(text: str) -> Profile:
     return Profile.fixed(*sizes[0]) if len(sizes) == 1 else Profile(*sizes)
 
 
+def stored_profile(text: str) -> Profile:
+    """A profile as it writes itself. Raises ProfileError."""
+    return parse_profile(text.replace("-", "/"))
+
+
 def padded(size: Size, info: ModelInfo) -> Size:
     """Width and height of what the encoders see: the model's margin all around, and up to its multiple."""
     width, height = (side + 2 * info.margin for side in size)

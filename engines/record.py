@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from engines.base import CrotalusError
 from engines.model import Sha256
 
-RECIPE = 1
+RECIPE = 2
 """Raised when the code comes to build another engine from the same ingredients."""
 SUFFIX, SIDECAR = ".plan", ".json"
 

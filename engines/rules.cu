@@ -152,33 +152,41 @@ static __device__ __forceinline__ int reflect(int position, int length) {
     return folded < period - folded ? folded : period - folded;
 }
 
+// What a stored byte stands for. table: 256 bytes, or null where it stands for itself.
+static __device__ __forceinline__ unsigned char through(const unsigned char* table, unsigned char stored) {
+    return table ? table[stored] : stored;
+}
+
 // Between four pixels; outside, the border goes on. Not-a-number reads column or row 0.
 static __device__ __forceinline__ float sample(const unsigned char* luma, unsigned pitch, int height, int width,
-                                               float2 at) {
+                                               const unsigned char* table, float2 at) {
     const float x = fminf(fmaxf(at.x, 0.0f), (float)(width - 1)), y = fminf(fmaxf(at.y, 0.0f), (float)(height - 1));
     const int left = (int)x, top = (int)y;
     const int right = left + 1 < width ? left + 1 : left, bottom = top + 1 < height ? top + 1 : top;
     const unsigned char *upper = luma + (size_t)top * pitch, *lower = luma + (size_t)bottom * pitch;
     const float along = x - (float)left, down = y - (float)top;
-    const float above = (float)upper[left] + along * ((float)upper[right] - (float)upper[left]);
-    const float below = (float)lower[left] + along * ((float)lower[right] - (float)lower[left]);
+    const float upper_left = (float)through(table, upper[left]), upper_right = (float)through(table, upper[right]);
+    const float lower_left = (float)through(table, lower[left]), lower_right = (float)through(table, lower[right]);
+    const float above = upper_left + along * (upper_right - upper_left);
+    const float below = lower_left + along * (lower_right - lower_left);
     return above + down * (below - above);
 }
 
 // 8-bit luma -> fp16 in 0..1, (N, rows, columns), with `margin` mirrored around the height x width picture and more
 // at its end up to rows x columns. Rows of luma lie `pitch` bytes apart, pictures `stride`.
 // warp: null, or for each pixel of the picture where in luma it lies, (x, y) in px; luma may then have another size.
+// table: null, or what each of the 256 levels of luma stands for (limited range), looked up before anything else.
 // Blocks of 2 dimensions tile the output, grid z is N.
 extern "C" __global__ void __launch_bounds__(THREADS)
 crotalus_to_unit(const unsigned char* __restrict__ luma, unsigned long long stride, unsigned pitch, int luma_height,
-                 int luma_width, const float2* __restrict__ warp, unsigned short* __restrict__ unit, int height,
-                 int width, int margin, int rows, int columns) {
+                 int luma_width, const float2* __restrict__ warp, const unsigned char* __restrict__ table,
+                 unsigned short* __restrict__ unit, int height, int width, int margin, int rows, int columns) {
     const int column = (int)(blockIdx.x * blockDim.x + threadIdx.x), row = (int)(blockIdx.y * blockDim.y + threadIdx.y);
     if (column >= columns || row >= rows) return;
     const int x = reflect(column - margin, width), y = reflect(row - margin, height);
     const unsigned char* picture = luma + blockIdx.z * stride;
-    const float level = warp ? sample(picture, pitch, luma_height, luma_width, warp[(size_t)y * width + x])
-                             : (float)picture[(size_t)y * pitch + x];
+    const float level = warp ? sample(picture, pitch, luma_height, luma_width, table, warp[(size_t)y * width + x])
+                             : (float)through(table, picture[(size_t)y * pitch + x]);
     unit[((size_t)blockIdx.z * rows + row) * columns + column] = to_half(level / 255.0f);
 }
 
@@ -192,23 +200,35 @@ static __device__ __forceinline__ float value_of(unsigned short unit) { return f
 
 template <class Unit>
 static __device__ __forceinline__ void store_bytes(const Unit* unit, int rows, int columns, unsigned char* luma,
-                                                   unsigned long long stride, unsigned pitch, int height, int width) {
+                                                   unsigned long long stride, unsigned pitch, int height, int width,
+                                                   const unsigned char* table) {
     const int x = (int)(blockIdx.x * blockDim.x + threadIdx.x), y = (int)(blockIdx.y * blockDim.y + threadIdx.y);
     if (x >= width || y >= height) return;
     const float value = value_of(unit[((size_t)blockIdx.z * rows + y) * columns + x]);
-    luma[blockIdx.z * stride + (size_t)y * pitch + x] = to_byte(value);
+    luma[blockIdx.z * stride + (size_t)y * pitch + x] = through(table, to_byte(value));
 }
 
 // Luma (N, rows, columns) in 0..1 -> 8 bits, cropped to height x width, rows `pitch` bytes apart, pictures `stride`.
+// table: null, or the byte to store for each of the 256 levels (limited range).
 // Blocks of 2 dimensions tile the picture, grid z is N.
 extern "C" __global__ void __launch_bounds__(THREADS)
 crotalus_half_to_bytes(const unsigned short* __restrict__ unit, int rows, int columns, unsigned char* __restrict__ luma,
-                       unsigned long long stride, unsigned pitch, int height, int width) {
-    store_bytes(unit, rows, columns, luma, stride, pitch, height, width);
+                       unsigned long long stride, unsigned pitch, int height, int width,
+                       const unsigned char* __restrict__ table) {
+    store_bytes(unit, rows, columns, luma, stride, pitch, height, width, table);
 }
 
 extern "C" __global__ void __launch_bounds__(THREADS)
 crotalus_float_to_bytes(const float* __restrict__ unit, int rows, int columns, unsigned char* __restrict__ luma,
-                        unsigned long long stride, unsigned pitch, int height, int width) {
-    store_bytes(unit, rows, columns, luma, stride, pitch, height, width);
+                        unsigned long long stride, unsigned pitch, int height, int width,
+                       const unsigned char* __restrict__ table) {
+    store_bytes(unit, rows, columns, luma, stride, pitch, height, width, table);
+}
+
+// A plane as it is, from one pitch to another: chroma. Blocks of 2 dimensions tile it.
+extern "C" __global__ void __launch_bounds__(THREADS)
+crotalus_copy(const unsigned char* __restrict__ source, unsigned source_pitch, unsigned char* __restrict__ target,
+              unsigned target_pitch, int height, int width) {
+    const int x = (int)(blockIdx.x * blockDim.x + threadIdx.x), y = (int)(blockIdx.y * blockDim.y + threadIdx.y);
+    if (x < width && y < height) target[(size_t)y * target_pitch + x] = source[(size_t)y * source_pitch + x];
 }

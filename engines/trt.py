@@ -1,12 +1,11 @@
-"""One adapter for the three bindings of TensorRT: `tensorrt` 10, `tensorrt` 11 and `tensorrt_rtx`.
+"""One adapter for the three bindings of TensorRT: `tensorrt` 10, `tensorrt` 11 and `tensorrt_rtx`: finding, building.
 
-What differs is here and nowhere else: which package, who is strongly typed, who builds for a GPU that is not present.
-TensorRT tells failure by None or False and a line in its log, so every answer is looked at.
+What differs is here and in `trt_run` and nowhere else: which package, who is strongly typed, who builds for a GPU that
+is not present. TensorRT tells failure by None or False and a line in its log, so every answer is looked at.
 """
 
 from __future__ import annotations
 
-import ctypes
 import importlib
 import logging
 import re
@@ -17,6 +16,7 @@ from functools import partial
 from typing import Any, Literal, TypeVar
 
 from engines.base import BackendError, CrotalusError
+from engines.gpu import present_target
 
 EngineBackend = Literal["tensorrt", "rtx"]
 Precision = Literal["fp16", "fp32"]
@@ -25,7 +25,6 @@ PACKAGES: dict[EngineBackend, tuple[str, ...]] = {
     "rtx": ("tensorrt_rtx", "tensorrt_rtx_bindings"),
 }
 """The front package is an sdist: where only wheels are allowed, there is just that of the bindings, its equal."""
-DRIVER = "libcuda.so.1"
 ACTIVATIONS = re.compile(r"Total Activation Memory: (\d+) bytes")
 SHORT = re.compile(r"OutOfMemory|out of memory|bad_alloc", re.IGNORECASE)
 SHORTAGE = re.compile(r"Exceeded mem budget of \d+\. Need (\d+)")
@@ -49,7 +48,8 @@ class Network:
     shapes: Mapping[str, tuple[Shape, Shape, Shape]]
     """Smallest, typical and largest shape of each input."""
     channels_last: frozenset[str]
-    """Inputs and outputs laid out (N, h, w, C), as the kernels read and write them: no reformat stands between."""
+    """Of the float16 inputs and outputs those laid out (N, h, w, C), as the kernels read and write them: no reformat
+    stands between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +103,6 @@ def load(backend: EngineBackend) -> Any:
     raise BackendError(f"backend {backend}: {'; '.join(reasons)}; pip install 'crotalus[{backend}]'")
 
 
-def present_target(driver: str = DRIVER) -> str | None:
-    """Compute capability of the first GPU that CUDA sees, `sm_86`; None without a driver or a GPU."""
-    try:
-        cuda = ctypes.CDLL(driver)
-    except OSError:
-        return None
-    major, minor = ctypes.c_int(), ctypes.c_int()
-    if cuda.cuInit(0):
-        return None
-    # CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR is 75, _MINOR is 76; a device handle is its ordinal.
-    if cuda.cuDeviceGetAttribute(ctypes.byref(major), 75, 0) or cuda.cuDeviceGetAttribute(ctypes.byref(minor), 76, 0):
-        return None
-    return f"sm_{major.value}{minor.value}"
-
-
 def build_plan(trt: Any, network: Network, target: str) -> Plan:
     """Compile a network for a target (of a GPU that need not be here if `trt` is TensorRT-RTX).
 
@@ -132,36 +117,19 @@ def build_plan(trt: Any, network: Network, target: str) -> Plan:
             not hasattr(trt, "ComputeCapability") and trt.__version__.split(".")[0] == "10"
         ):  # later ones always are, and deprecate saying so
             flags = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-        definition = _must(builder.create_network(flags), network.name, log)
+        definition = must(builder.create_network(flags), network.name, log)
         parser = trt.OnnxParser(definition, log)
         if not parser.parse(network.onnx):
             found = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
             raise EngineError(f"{network.name}: TensorRT {trt.__version__} cannot read the graph ({found}); update it")
         config = _configure(trt, builder, network, target, log)
         _set_layouts(trt, definition, network.channels_last)
-        data = bytes(_must(builder.build_serialized_network(definition, config), network.name, log))
+        data = bytes(must(builder.build_serialized_network(definition, config), network.name, log))
     except EngineError:
         raise
     except (TypeError, ValueError, RuntimeError, MemoryError) as error:  # pybind's, for None and for C++ exceptions
-        raise EngineError(_refusal(network.name, log, str(error))) from error
+        raise EngineError(refusal(network.name, log, str(error))) from error
     return Plan(data, log.scratch_bytes)
-
-
-def open_engine(trt: Any, name: str, data: bytes) -> Any:
-    """The engine of a plan that `engines.cache` has checked; the caller has a CUDA context current.
-
-    A plan is as good as a program: only one's own is read, and it may bring no code for the host. Its scratch block
-    is `device_memory_size_v2` bytes. Raises EngineError.
-    """
-    log = make_log(trt)
-    try:
-        runtime = trt.Runtime(log)
-        runtime.engine_host_code_allowed = False  # the default, too; never switched on
-        return _must(runtime.deserialize_cuda_engine(data), name, log)
-    except EngineError:
-        raise
-    except (TypeError, RuntimeError, MemoryError) as error:
-        raise EngineError(_refusal(name, log, str(error))) from error
 
 
 def make_log(trt: Any) -> Any:
@@ -187,17 +155,17 @@ def make_log(trt: Any) -> Any:
 
 
 def _configure(trt: Any, builder: Any, network: Network, target: str, log: Any) -> Any:
-    config = _must(builder.create_builder_config(), network.name, log)
+    config = must(builder.create_builder_config(), network.name, log)
     config.clear_flag(trt.BuilderFlag.TF32)  # fp32 means fp32; on by default otherwise
     if hasattr(trt, "ComputeCapability"):
         config.num_compute_capabilities = 1
         capability = getattr(trt.ComputeCapability, target.replace("_", "").upper())
-        _must(config.set_compute_capability(capability, 0), f"{network.name} for {target}", log)
-    profile = _must(builder.create_optimization_profile(), network.name, log)
+        must(config.set_compute_capability(capability, 0), f"{network.name} for {target}", log)
+    profile = must(builder.create_optimization_profile(), network.name, log)
     for name, shapes in network.shapes.items():
         profile.set_shape(name, *shapes)
     if config.add_optimization_profile(profile) < 0:
-        raise EngineError(_refusal(network.name, log, f"shapes {dict(network.shapes)}"))
+        raise EngineError(refusal(network.name, log, f"shapes {dict(network.shapes)}"))
     return config
 
 
@@ -205,19 +173,19 @@ def _set_layouts(trt: Any, definition: Any, channels_last: frozenset[str]) -> No
     tensors = [definition.get_input(i) for i in range(definition.num_inputs)]
     tensors += [definition.get_output(i) for i in range(definition.num_outputs)]
     for tensor in tensors:
-        if tensor.name in channels_last:  # 8 halves are one 16-byte load; HWC is its like for float32
-            layout = trt.TensorFormat.HWC8 if tensor.dtype == trt.DataType.HALF else trt.TensorFormat.HWC
-            tensor.allowed_formats = 1 << int(layout)
+        if tensor.name in channels_last:
+            tensor.allowed_formats = 1 << int(trt.TensorFormat.HWC8)  # of halves: 8 are one 16-byte load
 
 
-def _must(value: T | None, name: str, log: Any) -> T:
+def must(value: T | None, name: str, log: Any) -> T:
     """The answer of a call that tells failure by None or False."""
     if value is None or value is False:
-        raise EngineError(_refusal(name, log, f"it gave {value}"))
+        raise EngineError(refusal(name, log, f"it gave {value}"))
     return value
 
 
-def _refusal(name: str, log: Any, reason: str) -> str:
+def refusal(name: str, log: Any, reason: str) -> str:
+    """One line for what TensorRT would not do: its last messages, or the reason if it said nothing."""
     said = " | ".join(log.errors) or reason
     if log.needed_bytes or SHORT.search(f"{said} {reason}"):
         need = f"needs {log.needed_bytes / 2**30:.1f} GB" if log.needed_bytes else "needs more than there is"

@@ -16,7 +16,7 @@ from engines.cache import CacheError, locked, open_folder
 from engines.inventory import list_engines, prune
 from engines.model import ModelError, load_model
 from engines.profile import Profile, ProfileError
-from engines.record import SIDECAR, StaleError
+from engines.record import RECIPE, SIDECAR, StaleError
 from engines.trt import Compiler, EngineError, Plan
 
 pytest.importorskip("onnx")
@@ -78,12 +78,27 @@ def test_shapes_are_those_of_padded_pictures(bench, info):
     # 8 px around, then up to a multiple of 2: 336x256, 656x496, 1935x1095 -> 1936x1096
     assert encoder.shapes == {"luma": ((1, 1, 256, 336), (2, 1, 496, 656), (2, 1, 1096, 1936))}
     features = ((1, 128, 124, 164), (2, 128, 244, 324), (2, 128, 544, 964))
-    assert decoder.shapes == {"common": features, "private": features}
+    decoded = ((1, 1, 240, 320), (2, 1, 480, 640), (2, 1, 1080, 1920))
+    assert decoder.shapes == {"features": features, "before": decoded}
 
 
 def test_features_are_channels_last_on_both_sides_of_the_kernels(bench, info):
     bench.build(info)
-    assert [sorted(network.channels_last) for network, _ in bench.asked] == [["features"]] * 3 + [["common", "private"]]
+    assert [network.channels_last for network, _ in bench.asked] == [{"features"}] * 4
+
+
+@pytest.mark.parametrize("precision", ["fp16", "fp32"])
+def test_what_the_kernels_touch_has_one_type_in_either_precision(bench, info, precision):
+    import onnx
+
+    bench.build(info, precision=precision)
+    half, single = onnx.TensorProto.FLOAT16, onnx.TensorProto.FLOAT
+    for network, _ in bench.asked:
+        graph = onnx.ModelProto.FromString(network.onnx).graph
+        kinds = {value.name: value.type.tensor_type.elem_type for value in [*graph.input, *graph.output]}
+        is_decoder = network.name == "decoder"
+        wanted = {"before": single, "luma": single} if is_decoder else {"luma": half}
+        assert kinds == wanted | {"features": half}
 
 
 def test_what_is_there_is_not_built_again(bench, info):
@@ -308,7 +323,7 @@ def test_engines_of_another_recipe_are_listed_as_such(bench, info, cache):
     path = bench.build(info)[0].path
     record = json.loads(path.with_suffix(SIDECAR).read_text())
     record["key"]["recipe"] = 0
-    other = cache / path.name.replace(".r1.", ".r0.")
+    other = cache / path.name.replace(f".r{RECIPE}.", ".r0.")
     other.write_bytes(path.read_bytes())
     other.with_suffix(SIDECAR).write_text(json.dumps(record))
     assert {engine.path: engine.flaw for engine in list_engines()}[other] == "of another version of crotalus"

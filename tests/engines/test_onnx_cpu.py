@@ -171,7 +171,7 @@ def test_a_closed_fuser_says_so(model_folder):
 
 
 def test_an_unknown_backend_is_an_error():
-    with pytest.raises(BackendError, match="use auto or cpu"):
+    with pytest.raises(BackendError, match="use auto, cpu, tensorrt, rtx, torch"):
         open_fuser("jcae", backend="warp")
 
 

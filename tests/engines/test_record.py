@@ -50,4 +50,4 @@ def test_a_name_is_one_file_name_and_survives_its_sidecar(key):
 
 
 def test_a_name_holds_what_the_issue_asks_for():
-    assert KEY.name == f"encoder_ir.fp16.640x480.b1.sm_86.r1.rtx-1.7.1.116.{SHA}.plan"
+    assert KEY.name == f"encoder_ir.fp16.640x480.b1.sm_86.r2.rtx-1.7.1.116.{SHA}.plan"

@@ -154,6 +154,8 @@ class UnitCase:
     slack: int = 0
     """bytes after each row, and after each picture"""
     warped_from: tuple[int, int] | None = None
+    has_table: bool = False
+    """Stored levels stand for others, as in limited range."""
     seed: int = 0
 
 
@@ -168,6 +170,8 @@ UNIT_CASES = [
     UnitCase(16, 16, warped_from=(16, 16)),
     UnitCase(11, 13, pictures=2, slack=7, warped_from=(6, 31)),
     UnitCase(5, 6, warped_from=(1, 1)),
+    UnitCase(7, 19, pictures=2, slack=3, has_table=True),
+    UnitCase(11, 13, slack=7, warped_from=(6, 31), has_table=True),
 ]
 
 
@@ -207,11 +211,18 @@ def check_unit(device, case):
         plane = Plane(device.upload(memory.ravel()[: memory.size - last]), pitch, *source, case.pictures, stride)
         unit = device.empty((case.pictures, len(rows), len(columns)), np.float16)
         options = {} if warp is None else {"warp": device.upload(warp), "size": size}
+        if case.has_table:
+            options["table"] = device.upload(TABLE)
+            luma = TABLE[luma]  # before the warp: between two pixels lies what they stand for
         device.run(launches.to_unit(plane, unit, margin=case.margin, multiple=case.multiple, **options))
         got = device.download(unit, (case.pictures, len(rows), len(columns)), np.float16)
     level = luma if warp is None else warped(luma, warp)
     wanted = (level.astype(np.float32) / np.float32(255)).astype(np.float16)[:, rows][:, :, columns]
     np.testing.assert_array_equal(got, wanted, err_msg=str(case))
+
+
+TABLE = np.random.default_rng(7).permutation(256).astype(np.uint8)
+"""As unlike a ramp as can be: a table that is left out, read twice, or read after the warp shows everywhere."""
 
 
 def every_half():
@@ -227,7 +238,7 @@ def some_floats():
     return beside
 
 
-def check_bytes(device, unit, *, crop=(0, 0), slack=0):
+def check_bytes(device, unit, *, crop=(0, 0), slack=0, table=None):
     """(N, H, W) fp16 or float32 to 8 bits, exactly, and nothing beside the picture touched."""
     pictures, rows, columns = unit.shape
     height, width = rows - crop[0], columns - crop[1]
@@ -236,21 +247,43 @@ def check_bytes(device, unit, *, crop=(0, 0), slack=0):
     with device:
         luma = device.empty((pictures, stride), np.uint8)
         plane = Plane(luma, pitch, height, width, pictures, stride)
-        device.run(launches.to_bytes(device.upload(unit), (rows, columns), plane, precision=precision))
+        stored = None if table is None else device.upload(table)
+        device.run(launches.to_bytes(device.upload(unit), (rows, columns), plane, precision=precision, table=stored))
         got = device.download(luma, (pictures, stride), np.uint8)
     with np.errstate(over="ignore", invalid="ignore"):
         level = np.rint(unit.astype(np.float32) * np.float32(255))
     wanted = np.full((pictures, stride), RUBBISH, np.uint8)
     inside = wanted[:, : pitch * height].reshape(pictures, height, pitch)[:, :, :width]
     inside[:] = np.clip(np.nan_to_num(level, nan=0), 0, 255)[:, :height, :width]
+    if table is not None:
+        inside[:] = table[inside]
     np.testing.assert_array_equal(got, wanted, err_msg=f"{precision}, crop {crop}, slack {slack}")
+
+
+def check_copy(device, height, width, slacks):
+    """A plane from one pitch to another; what lies beside it stays as it was."""
+    given = np.random.default_rng(height).integers(0, 256, (height, width + slacks[0]), np.uint8)
+    pitches = [width + slack for slack in slacks]
+    with device:
+        planes = [
+            Plane(device.upload(given.ravel()[: given.size - slacks[0]]), pitches[0], height, width),
+            Plane(device.empty((height, pitches[1]), np.uint8), pitches[1], height, width),
+        ]
+        device.run(launches.copy_plane(*planes))
+        got = device.download(planes[1].address, (height, pitches[1]), np.uint8)
+    np.testing.assert_array_equal(got[:, :width], given[:, :width])
+    np.testing.assert_array_equal(got[:, width:], RUBBISH)
 
 
 def check_all(device):
     """Every fixed case: the quickest first."""
+    for size in ((1, 1), (9, 33), (17, 64)):
+        for slacks in ((0, 3), (5, 0)):
+            check_copy(device, *size, slacks)
     levels = np.random.default_rng(0).uniform(-0.1, 1.1, (2, 6, 14))
     for dtype in (np.float16, np.float32):
-        check_bytes(device, levels.astype(dtype), crop=(1, 1), slack=3)
+        for table in (None, TABLE):
+            check_bytes(device, levels.astype(dtype), crop=(1, 1), slack=3, table=table)
     check_bytes(device, some_floats()[None])
     check_bytes(device, every_half()[None])
     for unit in UNIT_CASES:

@@ -41,5 +41,6 @@ extern "C" __attribute__((visibility("default"))) const char* launch(
     KERNEL(crotalus_to_unit);
     KERNEL(crotalus_half_to_bytes);
     KERNEL(crotalus_float_to_bytes);
+    KERNEL(crotalus_copy);
     return "no such kernel";
 }

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[3]
 CLIPPED = "fminf(fmaxf(rintf(unit * 255.0f), 0.0f), 255.0f)"
 INSIDE = "fminf(fmaxf(at.x, 0.0f), (float)(width - 1))"
 OTHER = "__shfl_xor_sync(ALL_LANES, sum_ir, distance)"
+READ = "picture[(size_t)y * pitch + x]"
 SUM = "sum_ir += a.of[k], sum_vis += b.of[k]"
 MUTANTS = {
     # crotalus_count
@@ -52,17 +53,25 @@ MUTANTS = {
     "border repeated": ("period = 2 * (length - 1)", "period = 2 * length - 1"),
     "no second bounce": ("(position < 0 ? -position : position) % period", "(position < 0 ? -position : position)"),
     "margin off by one": ("reflect(column - margin, width)", "reflect(column - margin + 1, width)"),
-    "pitch taken for the width": ("picture[(size_t)y * pitch + x]", "picture[(size_t)y * width + x]"),
+    "pitch taken for the width": ("picture[(size_t)y * pitch + x]);", "picture[(size_t)y * width + x]);"),
     "warp read past the border": ("right = left + 1 < width ? left + 1 : left", "right = left + 1"),
     "warp turned over": ("fmaxf(at.x, 0.0f)", "fmaxf(at.y, 0.0f)"),
     "not-a-number followed": (INSIDE, "(at.x < 0 ? 0 : at.x > width - 1 ? width - 1 : at.x)"),
     "tail of the row written": ("if (column >= columns || row", "if (column > columns || row"),
     "second picture not found": ("luma + blockIdx.z * stride", "luma"),
+    "levels of the source not looked up": (f"through(table, {READ})", f"({READ})"),
+    "one of four samples not looked up": ("(float)through(table, lower[right])", "(float)lower[right]"),
+    "a table that is not there is read": ("return table ? table[stored] : stored;", "return table[stored];"),
     # crotalus_*_to_bytes
+    "levels of the result not looked up": ("through(table, to_byte(value))", "to_byte(value)"),
     "rounded half up": ("rintf(unit * 255.0f)", "(float)(int)(unit * 255.0f + 0.5f)"),
     "not clipped": (CLIPPED, "fmaxf(rintf(unit * 255.0f), 0.0f)"),
     "not-a-number is white": (CLIPPED, "fmaxf(fminf(rintf(unit * 255.0f), 255.0f), 0.0f)"),
-    "written without pitch": ("(size_t)y * pitch + x] = to_byte", "(size_t)y * width + x] = to_byte"),
+    "written without pitch": ("(size_t)y * pitch + x] = through", "(size_t)y * width + x] = through"),
+    # crotalus_copy
+    "read at the pitch of the target": ("y * source_pitch + x", "y * target_pitch + x"),
+    "written at the pitch of the source": ("y * target_pitch + x", "y * source_pitch + x"),
+    "copied beside the picture": ("if (x < width && y < height) target", "if (x < width + 3 && y < height) target"),
     "fill not cropped": ("if (x >= width || y >= height) return;", "if (x >= columns || y >= rows) return;"),
 }  # fmt: skip
 

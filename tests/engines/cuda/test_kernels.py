@@ -12,6 +12,7 @@ from hypothesis.extra.numpy import arrays
 
 from engines import launches
 from engines.launches import FeatureShape
+from pipeline.luma import TO_FULL, TO_LIMITED
 from tests.engines.cuda import checks
 from tests.engines.cuda.checks import RuleCase, UnitCase
 from tests.engines.cuda.harness import CpuDevice
@@ -59,6 +60,7 @@ def test_rules_of_any_size(kernel_library, case, maps, order):
         multiple=st.sampled_from([1, 2, 4]),
         slack=st.integers(0, 3),
         warped_from=st.none() | st.tuples(SIDE, SIDE),
+        has_table=st.booleans(),
         seed=SEEDS,
     )
 )
@@ -71,11 +73,12 @@ def test_luma_of_any_size_to_unit(kernel_library, case):
     unit=arrays(np.float16, st.tuples(st.integers(1, 2), SIDE, SIDE), elements=BYTES),
     is_wide=st.booleans(),
     slack=st.integers(0, 3),
+    table=st.sampled_from([None, checks.TABLE]),
 )
-def test_any_unit_values_to_bytes(kernel_library, unit, is_wide, slack):
+def test_any_unit_values_to_bytes(kernel_library, unit, is_wide, slack, table):
     crop = (unit.shape[1] > 1, unit.shape[2] > 1)
     unit = unit.astype(np.float32) if is_wide else unit
-    checks.check_bytes(CpuDevice(kernel_library(16), 16), unit, crop=crop, slack=slack)
+    checks.check_bytes(CpuDevice(kernel_library(16), 16), unit, crop=crop, slack=slack, table=table)
 
 
 def test_every_level_survives_the_way_there_and_back(kernel_library):
@@ -87,6 +90,22 @@ def test_every_level_survives_the_way_there_and_back(kernel_library):
         device.run(launches.to_unit(plane, unit, margin=0, multiple=2))
         device.run(launches.to_bytes(unit, (16, 16), launches.Plane(out, 16, 16, 16)))
         np.testing.assert_array_equal(device.download(out, (16, 16), np.uint8), levels)
+
+
+def test_limited_range_is_read_and_written_as_on_the_host(kernel_library):
+    """Both tables of pipeline/luma.py: what is stored is full range for the network, and limited again behind it."""
+    stored = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    device = CpuDevice(kernel_library(16), 16)
+    with device:
+        plane = launches.Plane(device.upload(stored), 16, 16, 16)
+        unit, out = device.empty((16, 16), np.float16), device.empty((16, 16), np.uint8)
+        device.run(launches.to_unit(plane, unit, margin=0, multiple=2, table=device.upload(TO_FULL)))
+        read = device.download(unit, (16, 16), np.float16)
+        there = launches.Plane(out, 16, 16, 16)
+        device.run(launches.to_bytes(unit, (16, 16), there, table=device.upload(TO_LIMITED)))
+        written = device.download(out, (16, 16), np.uint8)
+    np.testing.assert_array_equal(read, (TO_FULL[stored].astype(np.float32) / np.float32(255)).astype(np.float16))
+    np.testing.assert_array_equal(written, np.clip(stored, 16, 235))
 
 
 def test_a_map_in_the_band_keeps_its_rule_from_pair_to_pair(kernel_library):

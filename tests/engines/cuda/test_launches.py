@@ -48,12 +48,19 @@ def test_decision_takes_the_reference_thresholds():
 def test_tiles_cover_the_padded_picture():
     launch = launches.to_unit(Plane(7, 700, 480, 640, 2, 336000), 9, margin=8, multiple=2)
     assert launch.grid == (21, 62, 2)  # 656 x 496 in tiles of 32 x 8
-    assert launch.arguments == (7, 336000, 700, 480, 640, 0, 9, 480, 640, 8, 496, 656)
+    assert launch.arguments == (7, 336000, 700, 480, 640, 0, 0, 9, 480, 640, 8, 496, 656)
 
 
 def test_a_warped_picture_has_its_own_size():
     launch = launches.to_unit(Plane(7, 320, 240, 320), 9, margin=8, multiple=2, warp=11, size=(480, 640))
-    assert launch.arguments == (7, 0, 320, 240, 320, 11, 9, 480, 640, 8, 496, 656)
+    assert launch.arguments == (7, 0, 320, 240, 320, 11, 0, 9, 480, 640, 8, 496, 656)
+
+
+def test_a_table_of_levels_is_passed_both_ways():
+    plane = Plane(7, 320, 240, 320)
+    assert launches.to_unit(plane, 9, margin=8, multiple=2, table=5).arguments[5:8] == (0, 5, 9)
+    assert launches.to_bytes(9, (256, 336), plane, table=5).arguments == (9, 256, 336, 7, 0, 320, 240, 320, 5)
+    assert launches.to_bytes(9, (256, 336), plane).arguments[-1] == 0
 
 
 def test_arguments_are_packed_as_a_kernel_reads_them():
@@ -83,6 +90,13 @@ def test_addresses_that_cannot_be_read_at_once_are_refused():
 def test_a_warp_without_its_size_is_refused():
     with pytest.raises(ValueError, match="give both or none"):
         launches.to_unit(Plane(0, 1, 1, 1), 0, margin=8, multiple=2, warp=16)
+
+
+def test_a_plane_is_copied_into_one_of_its_size_only():
+    launch = launches.copy_plane(Plane(7, 1024, 240, 640), Plane(9, 768, 240, 640))
+    assert (launch.grid, launch.arguments) == ((20, 30, 1), (7, 1024, 9, 768, 240, 640))
+    with pytest.raises(ValueError, match="give two planes of"):
+        launches.copy_plane(Plane(7, 640, 240, 640), Plane(9, 640, 241, 640))
 
 
 @pytest.mark.parametrize("plane", [(0, 9, 4, 10), (0, 10, 4, 10, 2), (0, 10, 0, 10)])

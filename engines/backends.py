@@ -1,0 +1,94 @@
+"""Which runtime fuses: the one asked for by name, or the first that can run here. Heavy ones are imported last."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+from engines.base import Backend, BackendError, CrotalusError, Fuser
+from engines.gpu import Gpu, NoGpuError, find_gpu
+
+if TYPE_CHECKING:
+    from engines.device import Device
+    from engines.device_network import DeviceNetwork
+    from engines.model import ModelInfo
+    from engines.trt import Precision
+
+GpuBackend = Literal["tensorrt", "rtx", "torch"]
+GPU_BACKENDS: tuple[GpuBackend, ...] = get_args(GpuBackend)
+"""In the order that `auto` tries them; `cpu` is the last."""
+Tell = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
+
+def open_backend(info: ModelInfo, backend: Backend, *, threads: int, precision: Precision, on_progress: Tell) -> Fuser:
+    """See `base.open_fuser`."""
+    if backend == "cpu":
+        return _open_cpu(info, threads)
+    if backend == "auto":
+        return _open_first(info, threads=threads, precision=precision, on_progress=on_progress)
+    if backend not in GPU_BACKENDS:
+        raise BackendError(f"backend {backend!r}: not known; use {', '.join(get_args(Backend))}")
+    try:
+        gpu = find_gpu()
+    except NoGpuError as error:
+        raise BackendError(f"backend {backend}: {error}; install the driver, or use --backend cpu") from error
+    return _open_gpu(info, backend, gpu, precision=precision, on_progress=on_progress)
+
+
+def _open_first(info: ModelInfo, *, threads: int, precision: Precision, on_progress: Tell) -> Fuser:
+    """The first that can run. Where there is a GPU and none of its backends can, the user is told why."""
+    try:
+        gpu = find_gpu()
+    except NoGpuError as error:
+        logger.info("backend cpu: %s", error)
+        return _open_cpu(info, threads)
+    reasons = []
+    for backend in GPU_BACKENDS:
+        try:
+            fuser = _open_gpu(info, backend, gpu, precision=precision, on_progress=on_progress)
+        except CrotalusError as error:
+            logger.info("not %s: %s", backend, error)
+            reasons.append(str(error))
+            continue
+        logger.info("backend %s: the first that runs on %s", backend, gpu)
+        return fuser
+    on_progress(f"{gpu.name} is not used: {' | '.join(reasons)}")
+    return _open_cpu(info, threads)
+
+
+def _open_cpu(info: ModelInfo, threads: int) -> Fuser:
+    from engines.onnx_cpu import OnnxFuser
+
+    return OnnxFuser(info, threads=threads)
+
+
+def _open_gpu(info: ModelInfo, backend: GpuBackend, gpu: Gpu, *, precision: Precision, on_progress: Tell) -> Fuser:
+    """Raises BackendError and ModelError for what can be known before a first picture."""
+    if backend != "torch":
+        from engines.tensorrt import compiler_for
+
+        compiler_for(backend, gpu.name, gpu.target)  # before a context takes its half second and its memory
+    from engines.cuda_device import CudaDevice
+    from engines.device_fuser import DeviceFuser
+
+    device = cast("Device", CudaDevice(info.maps))  # whose methods take streams of its own only
+    try:
+        network = _network(info, backend, device, precision=precision, on_progress=on_progress)
+    except BaseException:
+        device.close()
+        raise
+    return DeviceFuser(info, network, device)
+
+
+def _network(
+    info: ModelInfo, backend: GpuBackend, device: Device, *, precision: Precision, on_progress: Tell
+) -> DeviceNetwork:
+    if backend == "torch":
+        from engines.torch_cuda import TorchNetwork
+
+        return TorchNetwork(info, precision=precision)
+    from engines.tensorrt import TensorRtNetwork
+
+    return TensorRtNetwork(info, device, backend=backend, precision=precision, on_progress=on_progress)
