@@ -1,9 +1,10 @@
-# Two commands for a fresh machine with Python 3.11 or newer: `make demo` and `make test`.
+# Two commands for a fresh machine with Python 3.11 or newer: `make demo` and `make test`. Two more for GPUs: `make
+# kernels` after a change of rules.cu, and `make gpu` on a machine that has one.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+.PHONY: demo test kernels gpu lint clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.base-installed  ## fuse a pair end to end; `make demo IR=ir.mp4 VIS=vis.mp4` takes yours
@@ -13,6 +14,12 @@ test: $(VENV)/.test-installed  ## style, types and tests
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+kernels: $(VENV)/.base-installed  ## write the shipped PTX anew; needs nvcc, of a CUDA toolkit or of the extra `nvcc`
+	$(BIN)/python -m engines.kernels
+
+gpu:  ## tests, sanitizer and benchmark on the GPU here, by the Python that has torch and pycuda; see docs/gpu.md
+	$(PYTHON) docs/gpu.py $(GPU_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

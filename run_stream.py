@@ -14,27 +14,46 @@ except KeyboardInterrupt:
 with leaving_at_once():  # these take the better part of a second
     import os
     import sys
-    from contextlib import closing
+    from contextlib import closing, nullcontext
     from pathlib import Path
     from typing import Annotated, NoReturn
 
     import typer
     from rich.table import Table
 
-    from engines.base import Backend, CrotalusError, open_fuser
+    from engines.base import Backend, CrotalusError, Fuser, open_fuser
+    from engines.trt import Precision
     from pipeline.align import Geometry, Reference
     from pipeline.arguments import parse_rate, parse_shift, parse_size
     from pipeline.commands.bench import bench
     from pipeline.commands.build import build
-    from pipeline.commands.options import BackendOption, Model, Threads
+    from pipeline.commands.live import live
+    from pipeline.commands.options import (
+        AgcOption,
+        BackendOption,
+        DepthOption,
+        HotOption,
+        HwaccelOption,
+        Model,
+        PaletteOption,
+        PrecisionOption,
+        RegionOption,
+        RigOption,
+        Threads,
+        ViewOption,
+        WeightOption,
+    )
     from pipeline.frames import InputError, OutputError
     from pipeline.job import Job, Opened, run_job
     from pipeline.json_file import check_json_path, write_json
     from pipeline.progress import Progress, account_of, summary
+    from pipeline.rigging import clock_offset, rigging_of
     from pipeline.sink import SinkSettings
     from pipeline.stats import Stats
     from pipeline.stream import Result
     from pipeline.sync import Gap, SyncPolicy, SyncReport
+    from pipeline.thermal import parse_gain, parse_region
+    from pipeline.views import Choice, needs_network
     from pipeline.voice import Voice, say_all_names
 
 USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
@@ -42,6 +61,9 @@ USAGE_ERROR: type[Exception] = typer.BadParameter.__mro__[1]
 
 DEMO = Path("demo")
 """Where the demo puts its files: what is there is its own."""
+
+LOOK = Choice()
+"""What is shown by default."""
 
 app = typer.Typer(
     add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None,
@@ -56,16 +78,23 @@ def fuse(
     out: Annotated[Path, typer.Option("--out", "-o", help="A video or image file by suffix, or a folder for images.")],
     model: Model = "auto",
     backend: BackendOption = "auto",
-    offset: Annotated[float, typer.Option(help="s added to infrared times.")] = 0.0,
+    precision: PrecisionOption = "fp16",
+    offset: Annotated[float | None, typer.Option(help="s added to infrared times.  [default: the rig's, or 0]")] = None,
     tolerance: Annotated[
         float | None, typer.Option(help="Largest distance of a pair, s.  [default: half a period of the slower]")
     ] = None,
     gap: Annotated[Gap, typer.Option(help="Visible frame without a partner: drop it, or hold the last IR.")] = "drop",
     reference: Annotated[Reference, typer.Option(help="Whose grid the output has.")] = "vis",
-    shift: Annotated[str, typer.Option(metavar="X,Y", help="px to move infrared right and down.")] = "0,0",
+    rig: RigOption = None,
+    depth: DepthOption = None,
+    shift: Annotated[
+        str, typer.Option("--shift", "--nudge", metavar="X,Y", help="px to move infrared right and down.")
+    ] = "0,0",
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output size.  [default: the reference's]")] = None,
     gray: Annotated[bool, typer.Option("--gray", help="Leave the colour out.")] = False,
-    codec: Annotated[str, typer.Option(help="Video encoder: libx264, libx265, ffv1, ...")] = SinkSettings().codec,
+    codec: Annotated[
+        str, typer.Option(help="Video encoder: libx264, libx265, ffv1, h264_nvenc, ...; auto is libx264 or the GPU's.")
+    ] = SinkSettings().codec,
     crf: Annotated[int | None, typer.Option(help="Quality, lower is better.")] = SinkSettings().crf,
     preset: Annotated[str | None, typer.Option(help="Encoder speed, in x264's words.")] = SinkSettings().preset,
     pixel_format: Annotated[str, typer.Option(help="Of the output video.")] = SinkSettings().pixel_format,
@@ -73,20 +102,32 @@ def fuse(
     limit: Annotated[int | None, typer.Option(metavar="N", help="Stop after N pairs.")] = None,
     start: Annotated[float | None, typer.Option(help="s from the first visible frame.")] = None,
     end: Annotated[float | None, typer.Option(help="s from the first visible frame, excluded.")] = None,
+    view: ViewOption = "fused",
+    palette: PaletteOption = "white hot",
+    weight: WeightOption = LOOK.weight,
+    hot_level: HotOption = LOOK.hot_level,
+    agc: AgcOption = None,
+    agc_region: RegionOption = None,
+    hwaccel: HwaccelOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     stats: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write times and counts here.")] = None,
     threads: Threads = 0,
 ) -> None:
     """Fuse two recorded inputs into one video, image or folder of images."""
+    rigging = rigging_of(rig, depth)
     job = Job(
         ir, vis, out,
-        policy=SyncPolicy(offset, tolerance, gap),
-        geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift)),
-        tint="gray" if gray else "vis",
+        policy=SyncPolicy(clock_offset(offset, rigging), tolerance, gap),
+        geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift), rigging),
+        tint="gray" if gray else "vis", choice=Choice(view, weight, hot_level), palette=palette,
+        gain=parse_gain(
+            agc or "percentile", parse_region(agc_region) if agc_region else None, is_for_8bit=agc is not None
+        ),
         settings=SinkSettings(codec, crf, preset, pixel_format, threads, overwrite),
         start=start, end=end, rate=parse_rate(rate) if rate else None, limit=limit, threads=threads,
+        hwaccel=hwaccel,
     )  # fmt: skip
-    raise typer.Exit(_fuse(job, model, backend, stats))
+    raise typer.Exit(_fuse(job, model, backend, stats, precision=precision))
 
 
 app.command()(bench)
@@ -136,21 +177,25 @@ def doctor() -> None:
 
 
 app.command()(build)
+app.command()(live)
 
 
-def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None) -> int:
+def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None, *, precision: Precision = "fp16") -> int:
     """Run a job with progress and Ctrl-C, tell its account, and return the exit code."""
     if stats_file:
         check_json_path(stats_file, may_replace=job.settings.overwrite, folder_to_come=job.out)
     voice, complain = Voice(), Voice(stderr=True)
-    fuser = open_fuser(model, backend=backend, threads=job.threads)
+    fuser: Fuser | None = None
+    if needs_network(job.choice):
+        fuser = open_fuser(model, backend=backend, threads=job.threads, precision=precision, on_progress=voice.print)
+    maker = fuser.name if fuser else f"view {job.choice.view}"
     notices: list[str] = []  # told once a first pair is fused: before that, an error may say it all
     written = 0
-    with closing(fuser), Interrupt() as interrupt, Progress(voice) as progress:
+    with closing(fuser) if fuser else nullcontext(), Interrupt() as interrupt, Progress(voice) as progress:
 
         def opened(told: Opened) -> None:
             notices.extend(told.notices)
-            voice.print(f"{fuser.name}: {told}")
+            voice.print(f"{maker}: {told}")
             progress.expect(told.expected)
 
         def fused(stats: Stats, report: SyncReport) -> None:

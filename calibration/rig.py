@@ -110,8 +110,6 @@ class Rig(_Part):
     """m, distance at which the pictures are laid over each other; None is infinity."""
     clock_offset: Finite = 0.0
     """s, added to infrared times."""
-    clock_rate: float = Field(1.0, gt=0.5, lt=2.0)
-    """Infrared times are multiplied by this before the offset is added."""
     created: str = ""
     """ISO 8601 date."""
     tool: str = ""
@@ -144,13 +142,13 @@ def load_rig(path: Path) -> Rig:
             raise RigError(f"{path}: {path.stat().st_size >> 10} KiB; a rig has a few: is it another file?")
         text = path.read_bytes()
     except OSError as error:
-        raise RigError(f"{path}: {error.strerror}; a rig is the JSON that `calibrate` writes") from error
+        raise RigError(f"{path}: {error.strerror}; a rig is a JSON file, docs/calibration.md says of what") from error
     try:
         return Rig.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "content"
-        raise RigError(f"{path}: {where}: {first['msg']}; make the rig again with `calibrate`") from error
+        raise RigError(f"{path}: {where}: {first['msg']}; docs/calibration.md has the keys of a rig") from error
 
 
 def save_rig(rig: Rig, path: Path) -> None:
@@ -166,15 +164,7 @@ def save_rig(rig: Rig, path: Path) -> None:
 
 def rescaled(rig: Rig, ir_size: Size, vis_size: Size) -> Rig:
     """The rig for pictures of other sizes. Raises RigError where an aspect ratio does not fit: that is another crop."""
-    ratios = {}
-    for side, size in (("ir", ir_size), ("vis", vis_size)):
-        own = rig.size(side)  # type: ignore[arg-type]
-        ratios[side] = size[0] / own[0], size[1] / own[1]
-        if not math.isclose(*ratios[side], rel_tol=ASPECT_TOLERANCE):
-            raise RigError(
-                f"rig: {side} was calibrated at {own[0]}x{own[1]}, the stream has {size[0]}x{size[1]}: another aspect "
-                "ratio; calibrate at the stream's size, or crop the stream as it was calibrated"
-            )
+    ratios = {"ir": ratio_to(rig, "ir", ir_size), "vis": ratio_to(rig, "vis", vis_size)}
     if rig.plane is not None:
         ir, vis = (_scale_matrix(*ratios[side]) for side in ("ir", "vis"))
         H = vis @ np.array(rig.plane.H) @ np.linalg.inv(ir)
@@ -183,6 +173,18 @@ def rescaled(rig: Rig, ir_size: Size, vis_size: Size) -> Rig:
     assert rig.vis is not None
     cameras = {"ir": _scaled(rig.ir, ir_size, ratios["ir"]), "vis": _scaled(rig.vis, vis_size, ratios["vis"])}
     return rig.model_copy(update=cameras)
+
+
+def ratio_to(rig: Rig, side: Side, size: Size) -> tuple[float, float]:
+    """A camera's picture size over the one it was calibrated with, (x, y). Raises RigError if the two differ."""
+    own = rig.size(side)
+    ratio = size[0] / own[0], size[1] / own[1]
+    if not math.isclose(*ratio, rel_tol=ASPECT_TOLERANCE):
+        raise RigError(
+            f"rig: {side} was calibrated at {own[0]}x{own[1]}, the stream has {size[0]}x{size[1]}: another aspect "
+            "ratio; calibrate at the stream's size, or crop the stream as it was calibrated"
+        )
+    return ratio
 
 
 def as_table(matrix: Matrix) -> Table3:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Luma
+from pipeline.device_frames import on_host
 from pipeline.frames import Chroma, Frame, Pair
+from pipeline.picture import NEUTRAL
+from pipeline.rigging import Rigging, chroma_laid_over, laid_over
 from pipeline.thermal import Agc
 
 Reference = Literal["vis", "ir"]
@@ -28,11 +31,16 @@ class Geometry:
     """Output size; None: that of the reference's frame."""
     shift: tuple[float, float] = (0.0, 0.0)
     """px of the output by which IR is moved right and down before it is fused."""
+    rigging: Rigging | None = None
+    """What warps the other picture onto the reference's grid; None scales it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aligned:
-    """A pair on one grid, ready for the fuser."""
+    """A pair on one grid, ready for the fuser.
+
+    Planes in a device's memory are passed on where they need not be changed, see `Frame.luma`.
+    """
 
     ir: Luma
     """(H, W) uint8"""
@@ -42,6 +50,10 @@ class Aligned:
     """Of the VIS picture, see `Frame.chroma`."""
     pair: Pair
     """As it came from the sources."""
+    seen: NDArray[np.float32] | None = None
+    """(H, W) in 0..1, how far the other camera sees a pixel of the reference's; None: all of it."""
+    reference: Reference = "vis"
+    """Whose picture is whole: what is shown where `seen` is 0."""
 
 
 def align(pair: Pair, geometry: Geometry, ir_gain: Agc, vis_gain: Agc) -> Aligned:
@@ -49,16 +61,43 @@ def align(pair: Pair, geometry: Geometry, ir_gain: Agc, vis_gain: Agc) -> Aligne
     ir, vis = ir_gain.apply(pair.ir), vis_gain.apply(pair.vis)
     leader = vis if geometry.reference == "vis" else ir
     size = geometry.size or (leader.luma.shape[1], leader.luma.shape[0])
+    if geometry.rigging is not None:
+        return _rigged(replace(pair, ir=on_host(ir), vis=on_host(vis)), geometry, geometry.rigging, size)
     ir, vis = scale(ir, size), scale(vis, size)
-    moved = _moved(np.asarray(ir.luma, np.uint8), geometry.shift)
-    return Aligned(moved, np.asarray(vis.luma, np.uint8), vis.chroma, pair)
+    if geometry.shift != (0.0, 0.0):
+        ir = on_host(ir)
+        ir = replace(ir, luma=_moved(np.asarray(ir.luma, np.uint8), geometry.shift))
+    return Aligned(cast(Luma, ir.luma), cast(Luma, vis.luma), vis.chroma, pair)  # 8 bits by now
+
+
+def _rigged(pair: Pair, geometry: Geometry, rigging: Rigging, size: Size) -> Aligned:
+    """The pair on the grid of the reference, which stands in for the other where that does not look.
+
+    So the network sees no border there, and the fused picture passes into the reference's without an edge.
+    """
+    x, y = geometry.shift
+    nudge = geometry.shift if geometry.reference == "vis" else (-x, -y)  # a shift moves IR, whichever is laid over
+    own, other = (pair.vis, pair.ir) if geometry.reference == "vis" else (pair.ir, pair.vis)
+    rigging.check(_size(pair.ir), _size(pair.vis))
+    own = scale(own, size)
+    other, warp = rigging.lay(other, size, geometry.reference, nudge)
+    filled = laid_over(cast(Luma, other.luma), cast(Luma, own.luma), warp.weight)
+    if geometry.reference == "vis":
+        return Aligned(filled, cast(Luma, own.luma), own.chroma, pair, warp.weight)
+    chroma = chroma_laid_over(other.chroma, None, warp.weight, NEUTRAL)
+    return Aligned(cast(Luma, own.luma), filled, chroma, pair, warp.weight, "ir")
+
+
+def _size(frame: Frame) -> Size:
+    height, width = frame.luma.shape
+    return width, height
 
 
 def scale(frame: Frame, size: Size) -> Frame:
     """The frame at another size (width, height); itself if it has that size."""
-    height, width = frame.luma.shape
-    if (width, height) == size:
+    if _size(frame) == size:
         return frame
+    frame = on_host(frame)
     chroma = frame.chroma
     if chroma is not None:
         is_full = chroma[0].shape == frame.luma.shape
@@ -74,8 +113,6 @@ def _resized(plane: NDArray[Any], size: Size) -> NDArray[Any]:
 
 
 def _moved(luma: Luma, shift: tuple[float, float]) -> Luma:
-    if shift == (0.0, 0.0):
-        return luma
     matrix = np.array([[1, 0, shift[0]], [0, 1, shift[1]]], np.float64)
     size = (luma.shape[1], luma.shape[0])
     moved = cv2.warpAffine(luma, matrix, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -11,6 +11,8 @@ from pipeline.frames import MAX_SIDE, InputError
 
 MAX_RATE = 1_000_000
 """Frames per second: finer times than microseconds fit into no file type."""
+MAX_DURATION = 100 * 365 * 86400
+"""s: longer is a typing error."""
 
 
 def parse_size(text: str) -> Size:
@@ -44,3 +46,23 @@ def parse_rate(text: str) -> Fraction:
         advice = f"give frames per second, above 0 and up to {MAX_RATE}, like 25 or 30000/1001"
         raise InputError(f"--rate {text}: {advice}")
     return rate
+
+
+def parse_duration(text: str) -> float:
+    """`90`, `90s`, `10m`, `1h30m` or `7d` as s, above 0. Raises InputError."""
+    match = re.fullmatch(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", text)
+    parts = match.groups("0") if match else ()
+    seconds = sum(float(part) * unit for part, unit in zip(parts, (86400, 3600, 60, 1), strict=False))
+    if not (0 < seconds <= MAX_DURATION):
+        raise InputError(f"time {text!r}: give s, or numbers with units, like 90s, 10m, 1h30m or 7d")
+    return seconds
+
+
+def parse_bytes(text: str) -> int:
+    """`500M`, `20G`, `2TB` (of 1000) or `4Gi` (of 1024) as bytes. Raises InputError."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,6})?) ?(?:([kKMGT])(i?))?B?", text)
+    base = 1024 if match and match[3] else 1000
+    count = int(float(match[1]) * base ** " KMGT".index((match[2] or " ").upper())) if match else 0
+    if not 0 < count < 2**63:
+        raise InputError(f"bytes {text!r}: give a number above 0 with a unit, like 500M, 20G or 4Gi")
+    return count

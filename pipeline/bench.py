@@ -15,8 +15,9 @@ from rich.table import Table
 
 from engines.base import Fuser
 from pipeline.align import Size
+from pipeline.device_job import Hwaccel
 from pipeline.frames import InputError
-from pipeline.job import Job, run_job
+from pipeline.job import Job, Opened, run_job
 from pipeline.rivals import laplacian_pyramid, plain_mean
 from pipeline.stats import Stats
 from pipeline.synthetic import Scene, write_pair
@@ -55,24 +56,35 @@ def bench(
     *,
     frames: int,
     threads: int = 0,
+    hwaccel: Hwaccel = "auto",
     stop: threading.Event | None = None,
     on_row: Callable[[Row], None] = lambda row: None,
+    on_notice: Callable[[str], None] = lambda line: None,
 ) -> list[Row]:
     """Run plain mean, Laplacian pyramid and the fuser over the same pairs at each size, to a video file.
 
     inputs: IR and VIS; None makes a synthetic pair of each size. sizes: None is the input's own. frames: pairs
-    timed, after `WARM_UP` more. stop: once set, the rows that are complete are returned. on_row: told of each result
-    as it comes. Raises InputError for inputs of fewer pairs than that takes at the least.
+    timed, after `WARM_UP` more. hwaccel: see `Job`. stop: once set, the rows that are complete are returned. on_row:
+    told of each result as it comes. on_notice: told once of each thing worth knowing of the inputs and the hardware.
+    Raises InputError for inputs of fewer pairs than that takes at the least.
     """
     rows: list[Row] = []
+    told: set[str] = set()
     stop = stop or threading.Event()
+
+    def tell(opened: Opened) -> None:
+        for line in opened.notices:
+            if line not in told:
+                told.add(line)
+                on_notice(line)
+
     with tempfile.TemporaryDirectory(prefix="crotalus-bench-") as scratch:
         for size in sizes:
             ir, vis = inputs or _synthetic(Path(scratch), size or (640, 480), frames + WARM_UP)
             for candidate in (plain_mean(), laplacian_pyramid(), fuser):
-                job = Job(ir, vis, Path(scratch) / "out.mp4", limit=frames + WARM_UP, threads=threads)
+                job = Job(ir, vis, Path(scratch) / "out.mp4", limit=frames + WARM_UP, threads=threads, hwaccel=hwaccel)
                 job = replace(job, geometry=replace(job.geometry, size=size if inputs else None))
-                row = _time(replace(job, settings=replace(job.settings, overwrite=True)), candidate, stop)
+                row = _time(replace(job, settings=replace(job.settings, overwrite=True)), candidate, stop, tell)
                 if stop.is_set():
                     return rows
                 rows.append(row)
@@ -102,13 +114,15 @@ def machine() -> dict[str, str]:
     }
 
 
-def _time(job: Job, fuser: Fuser, stop: threading.Event) -> Row:
+def _time(job: Job, fuser: Fuser, stop: threading.Event, tell: Callable[[Opened], None]) -> Row:
     sizes: list[Size] = []
     warm = _Warm()
-    result = run_job(
-        job, fuser, stop=stop, on_open=lambda opened: sizes.append((opened.out.width, opened.out.height)),
-        on_frame=lambda stats, _: warm.see(stats),
-    )  # fmt: skip
+
+    def opened(told: Opened) -> None:
+        sizes.append((told.out.width, told.out.height))
+        tell(told)
+
+    result = run_job(job, fuser, stop=stop, on_open=opened, on_frame=lambda stats, _: warm.see(stats))
     if not stop.is_set() and not (warm.is_done and result.stats.frames > 1):
         least = f"at least {WARM_UP + 1} are needed, {WARM_UP} of them to warm up"
         raise InputError(f"{job.ir} and {job.vis} give {result.report.pairs} pairs; {least}; give longer inputs")

@@ -9,6 +9,7 @@ from av import library_versions
 
 from engines.base import CrotalusError, open_fuser
 from engines.model import load_model, shipped_models, version
+from pipeline import doctor_gpu
 from pipeline.bench import machine
 from pipeline.encoding import FORMATS
 
@@ -26,7 +27,6 @@ PACKAGES = (
 )
 DECODERS = ("h264", "hevc", "av1", "vp9", "mjpeg", "ffv1", "mpeg4")
 ENCODERS = ("libx264", "libx265", "libsvtav1", "libvpx-vp9", "ffv1", "mjpeg", "mpeg4")
-HARDWARE_ENCODERS = ("h264_nvenc", "hevc_nvenc", "av1_nvenc")
 
 
 def report() -> Iterator[tuple[str, str, str]]:
@@ -38,12 +38,11 @@ def report() -> Iterator[tuple[str, str, str]]:
     yield "video", "ffmpeg", ", ".join(f"{k} {'.'.join(map(str, v))}" for k, v in library_versions.items())
     yield "video", "decoders", _codecs(DECODERS, "r")
     yield "video", "encoders", _codecs(ENCODERS, "w")
-    yield "video", "hardware encoders", _codecs(HARDWARE_ENCODERS, "w") + " in this build; need an NVIDIA GPU; not used"
     yield "video", "file types", " ".join(FORMATS)
     yield from _models()
+    yield from doctor_gpu.facts()
     yield "backends", "cpu", _cpu()
-    yield "backends", "tensorrt", "engines can be built by `build`; running them is not part of this version"
-    yield "backends", "torch", "not part of this version"
+    yield from doctor_gpu.backends()
 
 
 def _codecs(names: tuple[str, ...], mode: str) -> str:
@@ -79,4 +78,4 @@ def _cpu() -> str:
         fuser.close()
     except CrotalusError as error:
         return f"does not run: {error}"
-    return f"runs (ONNX Runtime {version('onnxruntime')})"
+    return f"usable: runs (ONNX Runtime {version('onnxruntime')})"

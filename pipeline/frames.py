@@ -74,7 +74,11 @@ class Frame:
     """One picture and when it was taken. Planes may be views of a decoder's buffer: never write into them."""
 
     luma: NDArray[np.uint8] | NDArray[np.uint16]
-    """(H, W) uint8, 0 black to 255 white whatever the file's range; or uint16 raw thermal counts."""
+    """(H, W) uint8, 0 black to 255 white whatever the file's range; or uint16 raw thermal counts.
+
+    From a device's decoder to its encoder, a `DevicePicture` stands here, and for the chroma: only sources, fusers and
+    sinks look inside, all others pass it on or bring it to the host by `device_frames.on_host`.
+    """
     chroma: Chroma
     """U and V, (ceil H/2, ceil W/2) uint8 from video, (H, W) from images, in the file's own range; None if gray."""
     pts: int

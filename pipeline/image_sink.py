@@ -10,19 +10,15 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.device_frames import on_host
 from pipeline.frames import Frame, OutputError, StreamInfo
-from pipeline.picture import CHROMA_SPAN, NEUTRAL, matrix_of
+from pipeline.picture import CHROMA_SPAN, FULL_SIZE_MATRIX, NEUTRAL, luma_weights, matrix_of
 from pipeline.video_sink import write_failure
 
 IMAGE_SUFFIXES = (".png", ".tif", ".tiff", ".bmp", ".jpg", ".jpeg")
 """What images can be written as; all but the last two without loss."""
 
 JPEG_QUALITY = 95
-
-_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
-"""H.273 matrix to the weights of red and blue in luma; every other one is taken for BT.601."""
-
-_BT601 = (0.299, 0.114)
 
 
 class ImageSink:
@@ -42,7 +38,7 @@ class ImageSink:
             advice = "name a folder or a video file to store more"
             raise OutputError(f"{self._path}: a second frame, but one image file holds one; {advice}")
         target = self._path / self._name_for(frame) if self._is_folder else self._path
-        image = to_image(frame, self._info)
+        image = to_image(on_host(frame), self._info)
         try:
             if self._is_folder:
                 self._path.mkdir(exist_ok=True)
@@ -83,7 +79,7 @@ def to_image(frame: Frame, info: StreamInfo) -> NDArray[np.uint8]:
         return np.ascontiguousarray(frame.luma, np.uint8)
     height, width = frame.luma.shape
     is_full_size = frame.chroma[0].shape == (height, width)
-    red, blue = _BT601 if is_full_size else _WEIGHTS.get(matrix_of(info), _BT601)
+    red, blue = luma_weights(FULL_SIZE_MATRIX if is_full_size else matrix_of(info))
     span = 1.0 if is_full_size or info.colour.full_range else CHROMA_SPAN
     u, v = (cv2.resize(plane, (2 * plane.shape[1], 2 * plane.shape[0])) if not is_full_size else plane
             for plane in frame.chroma)  # fmt: skip

@@ -13,15 +13,20 @@ from pathlib import Path
 from engines.base import Fuser
 from pipeline.align import Geometry
 from pipeline.compose import Tint
+from pipeline.device_frames import Decoder
+from pipeline.device_job import Hwaccel, decoder_of, plan_output
 from pipeline.encoding import FORMATS
 from pipeline.frames import MAX_SIDE, InputError, Source, StreamInfo
 from pipeline.image_sink import IMAGE_SUFFIXES
 from pipeline.image_source import ImageSource, open_images
+from pipeline.palettes import palette
 from pipeline.sink import SinkSettings, open_sink
 from pipeline.source import open_source
 from pipeline.stats import Stats
 from pipeline.stream import Options, Result, run
 from pipeline.sync import SyncPolicy, SyncReport, match_names
+from pipeline.thermal import Gain
+from pipeline.views import Choice
 
 SEEK_MARGIN = 1.0
 """s of IR read before and after the wanted range, so that its first and last frames find their partners."""
@@ -41,6 +46,11 @@ class Job:
     policy: SyncPolicy = field(default_factory=SyncPolicy)
     geometry: Geometry = field(default_factory=Geometry)
     tint: Tint = "vis"
+    choice: Choice = field(default_factory=Choice)
+    palette: str = "white hot"
+    """Name or file, see `palettes.palette`; of IR, in the views that show it."""
+    gain: Gain = field(default_factory=Gain)
+    """Of IR."""
     settings: SinkSettings = field(default_factory=SinkSettings)
     start: float | None = None
     """s from the first VIS frame."""
@@ -52,6 +62,8 @@ class Job:
     """Pairs at most."""
     threads: int = 0
     """Of decoders and encoder, 0 for one per core."""
+    hwaccel: Hwaccel = "auto"
+    """Of a GPU that fuses: `auto` lets it decode and encode too, where it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ class Opened:
 
 def run_job(
     job: Job,
-    fuser: Fuser,
+    fuser: Fuser | None,
     *,
     stop: threading.Event | None = None,
     on_open: Callable[[Opened], None] = lambda opened: None,
@@ -84,36 +96,46 @@ def run_job(
 ) -> Result:
     """Fuse a pair of inputs into an output; every file is closed in the end.
 
+    fuser: None will do where `views.needs_network` says so.
     on_open: told what was opened, before the first frame. on_frame: called after each. Raises InputError before
     anything is written, OutputError or the first error of a stage after the file has been finished.
     """
     _check(job)
-    ir, vis, notices = open_pair(job)
+    colours = palette(job.palette)
+    ir, vis, notices = open_pair(job, decoder_of(job, fuser))
     with closing(ir), closing(vis):
         _check_count(job, vis.info)
         is_video = not (isinstance(ir, ImageSource) and isinstance(vis, ImageSource)) or _is_video_file(job.out)
         info = output_info(job, ir.info, vis.info)
+        if job.geometry.rigging is not None:
+            job.geometry.rigging.check((ir.info.width, ir.info.height), (vis.info.width, vis.info.height))
+        plan = plan_output(job, fuser, ir, vis, info)
         sink = open_sink(
             job.out,
             info,
-            replace(job.settings, threads=job.settings.threads or job.threads),
+            replace(plan.settings, threads=job.settings.threads or job.threads),
             inputs=_input_paths(job),
             audio_from=_audio_sources(job, ir, vis),
             audio_shift=job.policy.offset,
             start=job.start or 0.0,
             end=job.end,
         )
+        notices += plan.notices
         on_open(Opened(ir.info, vis.info, info, _is_video_file(job.out), _expected(job, vis.info), notices))
         size = (info.width, info.height) if is_video or job.geometry.size else None
-        options = Options(job.policy, replace(job.geometry, size=size), job.tint, is_video, job.limit)
+        options = Options(job.policy, replace(job.geometry, size=size), job.tint, is_video, job.limit, plan.onto,
+                          job.gain, job.choice, colours, info)  # fmt: skip
         return run(ir, vis, fuser, sink, options, stop=stop, on_frame=on_frame)
 
 
-def open_pair(job: Job) -> tuple[Source, Source, list[str]]:
-    """Both sources, cut to the job's range, images matched by name; and what the user should know of them."""
-    vis = open_source(job.vis, start=job.start, end=job.end, rate=job.rate, threads=job.threads)
+def open_pair(job: Job, decoder: Decoder | None = None) -> tuple[Source, Source, list[str]]:
+    """Both sources, cut to the job's range, images matched by name; and what the user should know of them.
+
+    decoder: of a device, for videos.
+    """
+    vis = open_source(job.vis, start=job.start, end=job.end, rate=job.rate, threads=job.threads, decoder=decoder)
     try:
-        ir = open_source(job.ir, rate=job.rate, threads=job.threads)
+        ir = open_source(job.ir, rate=job.rate, threads=job.threads, decoder=decoder)
     except BaseException:
         vis.close()
         raise
@@ -131,7 +153,8 @@ def open_pair(job: Job) -> tuple[Source, Source, list[str]]:
         return ir, vis, notices
     ir.close()
     start, end = _ir_range(job, starts[0], starts[1])
-    return open_source(job.ir, start=start, end=end, rate=job.rate, threads=job.threads), vis, notices
+    ir = open_source(job.ir, start=start, end=end, rate=job.rate, threads=job.threads, decoder=decoder)
+    return ir, vis, notices
 
 
 def output_info(job: Job, ir: StreamInfo, vis: StreamInfo) -> StreamInfo:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.device_picture import Levels
+
 BLACK = 16
 """Luma of black in limited range, 8 bits (ITU-R BT.601, BT.709)."""
 
@@ -24,3 +26,6 @@ TO_FULL = _table((np.arange(256) - BLACK) * (255 / (WHITE - BLACK)))
 
 TO_LIMITED = _table(np.arange(256) * ((WHITE - BLACK) / 255) + BLACK)
 """(256,) uint8, full-range luma to limited range 16..235. `TO_LIMITED[TO_FULL[y]] == y` for every y in 16..235."""
+
+LIMITED = Levels(TO_FULL, TO_LIMITED)
+"""Both, for pictures in a device's memory."""

@@ -19,6 +19,14 @@ NEUTRAL = 128
 CHROMA_SPAN = 224 / 255
 """Span of limited-range chroma (16..240) over that of full range, both around 128 (ITU-R BT.601, H.273)."""
 
+FULL_SIZE_MATRIX = 5
+"""H.273 matrix of full-size chroma, which comes from images: BT.601."""
+
+_WEIGHTS = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593), 10: (0.2627, 0.0593)}
+"""H.273 matrix to the weights of red and blue in luma; every other one is taken for BT.601."""
+
+_BT601 = (0.299, 0.114)
+
 _QUALITY = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
 _SWSCALE_MATRIX = {1: Colorspace.ITU709, 4: Colorspace.FCC, 7: Colorspace.SMPTE240M, 9: Colorspace.BT2020}
 
@@ -98,6 +106,11 @@ def matrix_of(info: StreamInfo) -> int:
     if info.colour.matrix not in (0, 2, 3):
         return info.colour.matrix
     return 1 if info.width >= 1280 or info.height > 576 else 6
+
+
+def luma_weights(matrix: int) -> tuple[float, float]:
+    """The weights of red and blue in the luma of an H.273 matrix; that of green is what is left of 1."""
+    return _WEIGHTS.get(matrix, _BT601)
 
 
 def _is_full_size(frame: Frame) -> bool:

@@ -84,14 +84,15 @@ def summary(result: Result, output: str) -> list[str]:
     return lines + result.notes
 
 
-def account_of(result: Result, job: Job, fuser: Fuser) -> dict[str, Any]:
+def account_of(result: Result, job: Job, fuser: Fuser | None) -> dict[str, Any]:
     """Everything about a finished run as plain values, for `--stats`."""
-    report, info = result.report, fuser.info
+    report, info = result.report, fuser.info if fuser else None
     return {
         "crotalus": version("crotalus"),
         "inputs": {"ir": job.ir, "vis": job.vis},
         "output": str(job.out),
-        "fuser": fuser.name,
+        "view": job.choice.view,
+        "fuser": fuser.name if fuser else None,
         "model": None if info is None else {"name": info.name, "files": info.files},
         **result.stats.to_json(),
         "pairs": report.pairs,

@@ -9,6 +9,7 @@ import re
 from fractions import Fraction
 from pathlib import Path
 
+from pipeline.device_frames import Decoder
 from pipeline.frames import InputError
 from pipeline.image_source import IMAGE_SUFFIXES, ImageSource, is_image, natural_key, open_images
 from pipeline.video_source import VideoSource
@@ -23,11 +24,13 @@ def open_source(
     end: float | None = None,
     rate: Fraction | None = None,
     threads: int = 0,
+    decoder: Decoder | None = None,
 ) -> VideoSource | ImageSource:
     """Open an input, told apart by what it is; names are taken literally, a glob only if nothing has that name.
 
     start, end: s from the first frame, end excluded. rate: frames/s of images (25 if not given), and of videos that
-    do not tell theirs. threads: of a video's decoder, 0 for one per core. Raises InputError.
+    do not tell theirs. threads: of a video's decoder, 0 for one per core. decoder: of a device, for videos that it
+    can decode into its memory. Raises InputError.
     """
     name = os.fspath(path)
     _check(name, start, end, rate, threads)
@@ -36,7 +39,7 @@ def open_source(
         images = _inside(given)
     elif os.path.exists(name):
         if given.suffix.lower() not in IMAGE_SUFFIXES:
-            return VideoSource(given, start=start, end=end, rate=rate, threads=threads)
+            return VideoSource(given, start=start, end=end, rate=rate, threads=threads, decoder=decoder)
         images = [given]
     elif glob.has_magic(name):
         images = _matches(name)

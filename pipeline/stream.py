@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 
-from engines.base import Fuser
+from engines.base import Flight, Fuser, Luma
+from engines.device_picture import Onto, PictureFuser
 from pipeline.align import Aligned, Geometry, align
 from pipeline.compose import Tint, compose
-from pipeline.frames import Frame, InputError, Pair, Sink, Source
+from pipeline.frames import Frame, InputError, Pair, Sink, Source, StreamInfo
+from pipeline.palettes import Palette, palette
 from pipeline.stats import Stats
 from pipeline.sync import SyncPolicy, SyncReport, default_tolerance, pair_frames
-from pipeline.thermal import Agc
+from pipeline.thermal import INERTIA, Agc, Gain
 from pipeline.threads import Line, ReadAhead, WriteBehind
+from pipeline.views import Choice, needs_network, render
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,15 @@ class Options:
     """Frames follow each other in time: rules and thermal gain keep state. False: each pair stands alone."""
     limit: int | None = None
     """Pairs to fuse at most."""
+    onto: Onto | None = None
+    """How fused pictures are to lie in the memory of the fuser's device, for an encoder there; None: as arrays."""
+    gain: Gain = field(default_factory=Gain)
+    """Of IR; VIS of 16 bits goes by percentiles."""
+    choice: Choice = field(default_factory=Choice)
+    palette: Palette = field(default_factory=lambda: palette("white hot"))
+    """Of IR, in the views that show it."""
+    info: StreamInfo | None = None
+    """Of the output, for its colours; the view `fused` does without."""
 
 
 @dataclass(slots=True)
@@ -48,7 +60,7 @@ class Result:
 def fused_frames(
     ir: Iterator[Frame],
     vis: Iterator[Frame],
-    fuser: Fuser,
+    fuser: Fuser | None,
     options: Options,
     tolerance: float,
     report: SyncReport,
@@ -57,38 +69,60 @@ def fused_frames(
 ) -> Iterator[Frame]:
     """The whole line between source and sink as one generator, without a thread.
 
+    fuser: may be None for the views that do without the network, and is not asked for them.
     tolerance: of a pair, s. waited: s spent so far on waiting for frames, which no stage is charged for.
     """
-    flight = fuser.start(follows=options.is_video)
+    flight = _start(fuser, options) if needs_network(options.choice) else None
     under_way: deque[tuple[Aligned, float]] = deque()  # and the ms that `put` took
-    gains = (Agc(), Agc()) if options.is_video else (Agc(inertia=0), Agc(inertia=0))
+    inertia = INERTIA if options.is_video else 0
+    gains = Agc(options.gain, inertia=inertia), Agc(inertia=inertia)
     pairs = pair_frames(ir, vis, options.policy, tolerance, report)
     limit = None if options.limit is None else min(options.limit, sys.maxsize)  # more than islice() takes
 
-    def finish() -> Frame:
+    def finish(flight: Flight) -> Frame:
         aligned, ms = under_way.popleft()
         began = stats.clock()
         luma = flight.get()
         stats.stages["fuse"].add(ms + 1000 * (stats.clock() - began))
         with stats.timed("compose"):
-            return compose(luma, aligned, options.tint)
+            return _shown(luma, aligned, options)
 
     for pair in islice(_timed_pairs(pairs, stats, waited), limit):
         with stats.timed("align"):
             aligned = align(pair, options.geometry, *gains)
+        if flight is None:
+            with stats.timed("compose"):
+                frame = _shown(None, aligned, options)
+            yield frame
+            continue
         began = stats.clock()
         flight.put(aligned.ir, aligned.vis)
         under_way.append((aligned, 1000 * (stats.clock() - began)))
         if len(under_way) == flight.depth:
-            yield finish()
-    while under_way:
-        yield finish()
+            yield finish(flight)
+    while under_way and flight is not None:
+        yield finish(flight)
+
+
+def _shown(luma: Luma | None, aligned: Aligned, options: Options) -> Frame:
+    if luma is not None and options.choice.divider is None:
+        return compose(luma, aligned, options.tint)
+    assert options.info is not None, f"view {options.choice.view} without the output's colours"
+    return render(luma, aligned, options.choice, options.palette, options.info, options.tint)
+
+
+def _start(fuser: Fuser | None, options: Options) -> Flight:
+    assert fuser is not None, f"view {options.choice.view} without a fuser"
+    if options.onto is None:
+        return fuser.start(follows=options.is_video)
+    assert isinstance(fuser, PictureFuser), f"{fuser.name} has no pictures on a device"
+    return fuser.start_on_device(follows=options.is_video, levels=options.onto.levels, is_gray=options.onto.is_gray)
 
 
 def run(
     ir: Source,
     vis: Source,
-    fuser: Fuser,
+    fuser: Fuser | None,
     sink: Sink,
     options: Options,
     *,

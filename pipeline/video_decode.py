@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import av
 from av.error import EOFError as EndOfStream
@@ -16,6 +17,9 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.frames import MAX_SIDE, InputError
+
+if TYPE_CHECKING:
+    from pipeline.device_frames import Decoder
 
 READ_ATTEMPTS = 20
 """Read errors in a row after which the rest of the file is given up; a bad disk sector costs one."""
@@ -28,8 +32,11 @@ _LOCAL_ONLY = {"protocol_whitelist": "file,crypto,data"}  # a playlist must not 
 class VideoFile:
     """The first video stream of a file. One thread at a time; `close` may be called twice."""
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
-        """Open a file. threads: of the decoder, 0 for one per core. Raises InputError if it holds no video."""
+    def __init__(self, path: Path, *, threads: int = 0, decoder: Decoder | None = None) -> None:
+        """Open a file. Raises InputError if it holds no video, or none for this decoder.
+
+        threads: of FFmpeg's own decoder, 0 for one per core. decoder: of a device, in its place.
+        """
         self.path = path
         self.broken = 0
         """Packets so far that could not be read or decoded."""
@@ -39,12 +46,12 @@ class VideoFile:
         """Frames so far."""
         self.is_closed = False
         """Whether `close` was called; frames() ends then."""
-        self.container = _opened(path)
+        self.container = _opened(path, decoder)
         try:
             self.streams = _video_streams(self.container, path.name)
             self.stream = self.streams[0]
             self.stream.thread_type = "AUTO"  # both before the first decode
-            self.stream.codec_context.thread_count = threads
+            self.stream.codec_context.thread_count = 1 if decoder else threads
         except BaseException:
             self.container.close()
             raise
@@ -103,7 +110,7 @@ class VideoFile:
         _log.debug("%s: packet %d: %s", self.path.name, self.broken, error)
 
 
-def _opened(path: Path) -> av.container.InputContainer:
+def _opened(path: Path, decoder: Decoder | None) -> av.container.InputContainer:
     """The container of a file, opened by its exact name. Raises InputError."""
     if not path.exists():
         raise InputError(f"{path}: no such file; check the name")
@@ -114,8 +121,9 @@ def _opened(path: Path) -> av.container.InputContainer:
             raise InputError(f"{path}: empty file (0 bytes), not a video; copy it again")
         # "file:" and an absolute name: no colon, no leading dash is taken for a protocol or an option.
         name = "file:" + os.path.abspath(path)
-        return av.open(name, container_options=_LOCAL_ONLY, metadata_errors="replace")
-    except (FFmpegError, OSError, ValueError) as error:
+        opener = decoder.open if decoder else av.open
+        return opener(name, container_options=_LOCAL_ONLY, metadata_errors="replace")
+    except (FFmpegError, OSError, ValueError, NotImplementedError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: {_why_not(path, error)}") from error

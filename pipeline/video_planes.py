@@ -80,7 +80,7 @@ class PlaneReader:
         self._reformatter = VideoReformatter()  # frame.reformat() would set up swscale anew for each frame
         # RGB goes to YUV number by number: swscale ignores the range of RGB, and would squeeze limited RGB twice.
         self._range = _range(layout.colour.full_range or _is_rgb(VideoFormat(layout.source)))
-        self._same = (layout.source, layout.width, layout.height, layout.colour.full_range)
+        self._same = layout.width, layout.height, layout.colour.full_range
         self._direct = layout.format in (layout.source, layout.source.replace("yuvj", "yuv"))
 
     def read(self, frame: VideoFrame) -> tuple[Luma, Chroma]:
@@ -89,23 +89,27 @@ class PlaneReader:
         8-bit 4:2:0 and gray are read-only views of the decoder's memory (which they keep alive), except that
         limited-range luma is expanded into a new array. Raises InputError if swscale cannot convert the frame.
         """
-        same = (frame.format.name, frame.width, frame.height, _is_full_range(frame)) == self._same
+        same = frame.format.name == self.layout.source and self.fits(frame)
         self.changed += not same
         if not (same and self._direct):
             frame = self._convert(frame)
         luma = self._luma(frame.planes[0])
-        chroma = (_view(frame.planes[1]), _view(frame.planes[2])) if self.layout.format == "yuv420p" else None
+        chroma = (plane_view(frame.planes[1]), plane_view(frame.planes[2])) if self.layout.format == "yuv420p" else None
         turn = self.layout.turn
         if turn is None or turn == Turn():
             return luma, chroma
         return _turned(luma, turn), chroma and (_turned(chroma[0], turn), _turned(chroma[1], turn))
 
+    def fits(self, frame: VideoFrame) -> bool:
+        """Whether a frame has the layout's size and range."""
+        return (frame.width, frame.height, _is_full_range(frame)) == self._same
+
     def _luma(self, plane: VideoPlane) -> Luma:
         if self.layout.bits == 16:
             return _counts(plane, self.layout.format)
         if self.layout.colour.full_range:
-            return _view(plane)
-        return cv2.LUT(_view(plane), TO_FULL)  # type: ignore[return-value]
+            return plane_view(plane)
+        return cv2.LUT(plane_view(plane), TO_FULL)  # type: ignore[return-value]
 
     def _convert(self, frame: VideoFrame) -> VideoFrame:
         """The frame in the layout's size, pixel format and range, by swscale."""
@@ -156,7 +160,7 @@ def _range(full: bool) -> ColorRange:
     return ColorRange.JPEG if full else ColorRange.MPEG
 
 
-def _view(plane: VideoPlane, dtype: str = "u1") -> NDArray[np.uint8]:
+def plane_view(plane: VideoPlane, dtype: str = "u1") -> NDArray[np.uint8]:
     """(h, w) read-only view of a plane; it keeps the decoded frame alive."""
     stride = plane.line_size
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(stride))  # type: ignore[call-overload]
@@ -170,7 +174,7 @@ def _view(plane: VideoPlane, dtype: str = "u1") -> NDArray[np.uint8]:
 def _counts(plane: VideoPlane, name: str) -> NDArray[np.uint16]:
     """(h, w) uint16 of a deep gray plane: integers as they are, floats 0..1 as 0..65535."""
     order, kind = ">" if name.endswith("be") else "<", {"f16": "f2", "f32": "f4"}.get(name[4:-2], "u2")
-    samples = _view(plane, order + kind)
+    samples = plane_view(plane, order + kind)
     if kind == "u2":
         return samples.astype(np.uint16, copy=False)
     # Not by swscale: version 9 takes float gray for limited range and stretches it, whatever it is told.

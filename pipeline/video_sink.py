@@ -10,12 +10,15 @@ from pathlib import Path
 import av
 from av.error import FFmpegError
 from av.packet import Packet
+from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from pipeline.audio import AudioCopy
 from pipeline.claim import claim, release
+from pipeline.device_frames import LAYOUT, as_video_frame, on_device, on_host
 from pipeline.encoding import (
     FORMATS,
+    NVENC_CODECS,
     Encoder,
     SinkSettings,
     check_settings,
@@ -30,6 +33,8 @@ from pipeline.timeline import Timeline
 
 KEY_INTERVAL = 2
 """s between key frames: what a killed process may lose of an MP4, and how finely a player can seek."""
+LIVE_KEY_INTERVAL = 1
+"""s, the same of a live recording."""
 DISK_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """No space, quota used up, file size limit: one and the same to the user."""
 
@@ -66,7 +71,7 @@ class VideoSink:
         """Parameters as in `sink.open_sink`. Raises InputError; nothing has been written then."""
         encoder = check_settings(settings, path)
         self._path, self._info = path, info
-        self._may_replace = settings.overwrite
+        self._may_replace, self._is_on_device = settings.overwrite, settings.is_on_device
         self._claim: int | None = None
         self._kind = FORMATS[path.suffix.lower()]
         full = stored_range(encoder, self._kind, settings.pixel_format, info.colour)
@@ -76,7 +81,7 @@ class VideoSink:
         self._written = 0
         self._error: OutputError | None = None
         self._is_started = self._is_closed = False
-        options = container_options(path, info.metadata)
+        options = container_options(path, info.metadata, is_live=settings.is_live)
         # "file:" keeps FFmpeg from reading a name like `rtp:x.mp4` as a protocol.
         self._container = av.open(f"file:{path}", "w", format=self._kind, container_options=options)
         self._container.metadata.update(info.metadata)
@@ -95,17 +100,23 @@ class VideoSink:
             raise self._error
         if self._is_closed:
             raise ValueError(f"{self._path}: already closed; open another sink")
-        picture = self._painter.paint(frame)
+        picture = self._painted(frame)
         self._timeline.stamp(picture, frame.pts)
         try:
+            packets = self._stream.encode(picture)  # opens an encoder on a device, before its header can be written
             self._start()
-            self._mux(self._stream.encode(picture))
+            self._mux(packets)
         except OutputError as error:
             self._error = error
             raise
         except (FFmpegError, OSError) as error:
             self._error = write_failure(self._path, error, self._written)
             raise self._error from error
+
+    @property
+    def has_failed(self) -> bool:
+        """True once a write has: the file may end in a torn piece."""
+        return self._error is not None
 
     def notes(self) -> list[str]:
         """One line each for what is not as in the input: padding, times, tags, audio. Ask after close."""
@@ -132,6 +143,13 @@ class VideoSink:
             raise self._error from error
         finally:
             self._release()
+
+    def _painted(self, frame: Frame) -> VideoFrame:
+        """The frame for the encoder: on the device where both are, else in the host's memory."""
+        picture = on_device(frame.luma)
+        if self._is_on_device and picture is not None:
+            return as_video_frame(picture)
+        return self._painter.paint(on_host(frame))
 
     def _start(self) -> None:
         """Make the file ours and write its header, before the first frame."""
@@ -174,27 +192,34 @@ class VideoSink:
     def _add_stream(self, settings: SinkSettings, encoder: Encoder) -> VideoStream:
         """The video stream with its encoder open, so that whatever it refuses is said before a file appears."""
         options = encoder_options(settings, encoder)
-        stream: VideoStream = self._container.add_stream(settings.codec, self._timeline.rate, options)  # type: ignore
+        stream: VideoStream = self._container.add_stream(settings.encoder, self._timeline.rate, options)  # type: ignore
         stream.time_base = self._timeline.time_base
         context = stream.codec_context
         context.time_base = self._timeline.encoder_base
         context.width, context.height = self._painter.width, self._painter.height
-        context.pix_fmt = settings.pixel_format
+        if settings.is_on_device:
+            context.pix_fmt = "cuda" if settings.encoder in NVENC_CODECS else LAYOUT
+        else:
+            context.pix_fmt = settings.pixel_format
         if encoder.presets:  # those that would let 250 frames pass between key frames
-            context.gop_size = max(1, round(KEY_INTERVAL * self._timeline.rate))
-        context.thread_count, context.thread_type = settings.threads, "AUTO"
+            interval = LIVE_KEY_INTERVAL if settings.is_live else KEY_INTERVAL
+            context.gop_size = max(1, round(interval * self._timeline.rate))
+        context.thread_count = settings.threads
+        context.thread_type = "SLICE" if settings.is_live else "AUTO"  # of frames: each thread holds one back
         if self._kind == "avi":
             context.max_b_frames = 0  # AVI stores the order of decoding only
-        if settings.codec == "libx265" and self._kind in ("mp4", "mov"):
+        if settings.encoder in ("libx265", "hevc_nvenc") and self._kind in ("mp4", "mov"):
             context.codec_tag = "hvc1"  # FFmpeg's own choice, hev1, does not play on Apple systems
         self._tag(stream)
+        if settings.is_on_device:
+            return stream  # opened by its first frame, which brings the device's context along; tried before
         given = f"{context.width}x{context.height} {context.pix_fmt}"  # a failed open() clears them
         try:
             context.open()
         except (FFmpegError, ValueError) as error:
             reason = getattr(error, "strerror", None) or str(error)
             advice = "choose another --codec, --size or --pixel-format"
-            raise InputError(f"{settings.codec} cannot encode {given} ({reason}); {advice}") from error
+            raise InputError(f"{settings.encoder} cannot encode {given} ({reason}); {advice}") from error
         return stream
 
     def _tag(self, stream: VideoStream) -> None:

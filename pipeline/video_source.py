@@ -10,6 +10,7 @@ from pathlib import Path
 
 from av.video.frame import VideoFrame
 
+from pipeline.device_frames import Decoder, DeviceReader, why_on_host
 from pipeline.frames import Frame, InputError, StreamInfo
 from pipeline.video_decode import VideoFile, check_size
 from pipeline.video_facts import carried_tags, has_clock, nominal_rate
@@ -28,24 +29,33 @@ class VideoSource:
         end: float | None = None,
         rate: Fraction | None = None,
         threads: int = 0,
+        decoder: Decoder | None = None,
     ) -> None:
         """Open a file and decode its first frame, which alone tells the true pixel format and rotation.
 
         start, end: s from the first frame, end excluded. rate: frames/s for files that do not tell theirs.
-        threads: of the decoder, 0 for one per core. Raises InputError.
+        threads: of the decoder, 0 for one per core. decoder: of a device, whose memory frames are to stay in where
+        that can be, see `why_on_host`. Raises InputError.
         """
+        self.why_on_host = why_on_host(path, decoder) if decoder else None
+        """Why frames come as arrays though a device's decoder was given."""
+        self._decoder = None if self.why_on_host else decoder
         self._path, self._threads = path, threads
         self._iterated = False
         self._backward = 0
         self._missing: str | None = None
         self._holes = 0
-        self._file = VideoFile(path, threads=threads)
+        self._file = self._opened()
         try:
             self._decoded = self._file.frames()
             self._first = self._decode_first()
             self._has_clock = self._first.pts is not None and has_clock(self._file.container)
             self._is_timed = self._has_clock or (self._first.pts is not None and rate is None)
-            self._reader = PlaneReader(layout_of(self._first), path.name)
+            self._reader = (
+                DeviceReader(self._decoder, self._first, path.name)
+                if self._decoder
+                else PlaneReader(layout_of(self._first), path.name)
+            )
             self._rate_given = rate
             self._info = self._describe()
         except BaseException:
@@ -57,6 +67,11 @@ class VideoSource:
     @property
     def info(self) -> StreamInfo:
         return self._info
+
+    @property
+    def is_on_device(self) -> bool:
+        """Frames are `DevicePicture`s, save those that differ from the first."""
+        return self._decoder is not None
 
     def __enter__(self) -> VideoSource:
         return self
@@ -175,8 +190,11 @@ class VideoSource:
             if head is not None and head.pts is not None and head.pts <= target:
                 return chain([head], frames)
         self._file.close()  # some files are sought to a wrong place, some not at all: read from the beginning
-        self._file = VideoFile(self._path, threads=self._threads)
+        self._file = self._opened()
         return self._file.frames()
+
+    def _opened(self) -> VideoFile:
+        return VideoFile(self._path, threads=self._threads, decoder=self._decoder)
 
     def _timed(self, frames: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
         """Frames with their pts, strictly increasing; a missing one follows from the one before and the rate."""

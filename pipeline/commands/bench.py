@@ -10,7 +10,7 @@ import typer
 
 from engines.base import open_fuser
 from pipeline.arguments import parse_size
-from pipeline.commands.options import BackendOption, Model, Threads
+from pipeline.commands.options import BackendOption, HwaccelOption, Model, PrecisionOption, Threads
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
 from pipeline.json_file import check_json_path, write_json
@@ -26,6 +26,8 @@ def bench(
     frames: Annotated[int, typer.Option(min=2, help="Pairs timed at each size.")] = 20,
     model: Model = "auto",
     backend: BackendOption = "auto",
+    precision: PrecisionOption = "fp16",
+    hwaccel: HwaccelOption = "auto",
     threads: Threads = 0,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too.")] = None,
 ) -> None:
@@ -39,7 +41,7 @@ def bench(
     if json_file:
         check_json_path(json_file)
     voice = Voice()
-    fuser = open_fuser(model, backend=backend, threads=threads)
+    fuser = open_fuser(model, backend=backend, threads=threads, precision=precision, on_progress=voice.print)
     with closing(fuser), Interrupt() as interrupt:
         rows = bench_module.bench(
             inputs,
@@ -47,8 +49,10 @@ def bench(
             fuser,
             frames=frames,
             threads=threads,
+            hwaccel=hwaccel,
             stop=interrupt.stop,
             on_row=lambda row: voice.print(str(row)),
+            on_notice=lambda line: Voice(stderr=True).print(f"note: {line}"),
         )
     for table in bench_module.tables(rows):
         voice.print(table)

@@ -28,7 +28,7 @@ def build(
     show: Annotated[bool, typer.Option("--list", help="Only list the engines in the cache.")] = False,
     clear: Annotated[bool, typer.Option("--prune", help="Only remove those that will not be used again.")] = False,
 ) -> None:
-    """Build the engines of a model for NVIDIA GPUs into the user's cache; the backend that runs them is to come."""
+    """Build the engines of a model for NVIDIA GPUs into the user's cache, where `fuse` finds them."""
     from engines import build as engine_build
     from engines import inventory
     from engines.cache import engine_folder

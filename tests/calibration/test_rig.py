@@ -1,6 +1,8 @@
 """The rig as a value and as a file."""
 
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -82,3 +84,9 @@ def test_a_rig_that_cannot_be_written_leaves_nothing(tmp_path):
     with pytest.raises(RigError, match=r"rig\.json"):
         save_rig(RIG, tmp_path / "rig.json")
     assert [path.name for path in tmp_path.iterdir()] == ["rig.json"]
+
+
+def test_the_example_of_the_guide_is_a_rig(tmp_path):
+    guide = (Path(__file__).parents[2] / "docs" / "calibration.md").read_text()
+    (tmp_path / "rig.json").write_text(re.search(r'\{"format".*\}\}', guide, re.DOTALL)[0])
+    assert load_rig(tmp_path / "rig.json").plane.H[0] == (2, 0, 40.5)

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import pytest
 
+from pipeline.encoding import check_settings, encoder_options
 from pipeline.frames import InputError
 from pipeline.sink import SinkSettings, open_sink
 from tests.pipeline.sink_media import flat_frames, make_frame, make_info, write_all
@@ -59,3 +61,20 @@ def test_settings_that_do_not_fit_name_what_does(tmp_path, settings, suffix, sai
     with pytest.raises(InputError, match=said):
         open_sink(tmp_path / f"a{suffix}", make_info(), settings)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_of_a_gpu_is_told_quality_and_speed_in_its_own_words():
+    settings = SinkSettings("h264_nvenc", crf=23, preset="veryfast")
+    options = encoder_options(settings, check_settings(settings, Path("a.mp4")))
+    assert options == {"rc": "vbr", "cq": "23", "preset": "p2", "flags": "+frame_duration"}
+    with pytest.raises(InputError, match=r"h264_nvenc takes 1 \(best\) to 51"):
+        check_settings(SinkSettings("h264_nvenc", crf=0), Path("a.mp4"))
+    with pytest.raises(InputError, match="h264_nvenc takes one of yuv420p"):
+        check_settings(SinkSettings("h264_nvenc", pixel_format="yuv444p"), Path("a.mp4"))
+
+
+def test_auto_means_x264_where_no_gpu_holds_the_frames(tmp_path):
+    assert (SinkSettings().codec, SinkSettings().encoder, SinkSettings("ffv1").encoder) == ("auto", "libx264", "ffv1")
+    write_all(tmp_path / "a.mp4", make_info(), flat_frames([0]), SinkSettings())
+    with av.open(str(tmp_path / "a.mp4")) as file:
+        assert file.streams.video[0].codec_context.codec.canonical_name == "h264"
