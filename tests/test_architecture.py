@@ -37,6 +37,7 @@ HEAVY = {
     "matplotlib": ("training/checkpoint.py",),
     "h5py": ("training/vgg.py",),
     "safetensors": ("training/",),
+    "scipy": ("training/significance.py",),
     "av": ("pipeline/",),
     "starlette": ("pipeline/preview/",),
     "uvicorn": ("pipeline/preview/connection.py",),

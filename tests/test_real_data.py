@@ -14,10 +14,11 @@ from engines.base import open_fuser
 from engines.model import load_model
 from pipeline.source import open_source
 from training.data import find_pairs, read_luma
-from training.evaluate import averages, fusion_row, reconstruct
 from training.export import load_network
 from training.metrics.ssim import ssim
 from training.network import channels_last
+from training.reconstruction import reconstruct
+from training.rows import averages, fusion_row
 
 ROOT = Path(__file__).parents[1]
 

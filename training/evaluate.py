@@ -1,118 +1,165 @@
-"""Measure a model on pairs that it was not trained on: `python -m training.evaluate MODEL --pairs DIR`."""
+"""Measure methods on pairs that no model was trained on: `python -m training.evaluate MODEL... --pairs DIR`."""
 
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Sequence
-from contextlib import closing
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
 from engines.base import CrotalusError
-from engines.model import load_model
-from engines.onnx_cpu import OnnxFuser, reflected
+from training.bench import BenchError, cores, measure_all
 from training.command import Parser, say
-from training.data import DataError, find_pairs, read_luma
-from training.export import load_network
-from training.metrics.correlation import fusion_cc, scd
-from training.metrics.mutual_information import fusion_mi
-from training.metrics.ssim import fusion_ssim, ssim
-from training.metrics.target_retention import target_retention
-from training.network import JCAE, MARGIN
+from training.data import DataError, find_pairs
+from training.methods import FORMULAS, Method, open_methods, plan
+from training.report import write_report
+from training.rows import LEAST_SIDE, Row, averages, shown
+from training.tables import FILES, Evaluation, write_tables
 
-LEAST_SIDE = 32
-"""px; smaller pictures have hardly a window of SSIM."""
-Luma = NDArray[np.uint8]
-FUSION_METRICS: dict[str, Callable[[Luma, Luma, Luma], float]] = {
-    "SSIM": fusion_ssim, "SCD": scd, "MI": fusion_mi, "CC": fusion_cc,
-}  # fmt: skip
+# Nothing here loads torch at the top: every process of the bench imports this file, too.
+
+KEPT = "rows.jsonl"
+"""In the output folder: every picture's row, so that an interrupted evaluation goes on where it was."""
+REPORT = "report.html"
+"""In the output folder."""
 
 
-def reconstruct(network: JCAE, ir: Luma, vis: Luma) -> tuple[Luma, Luma]:
-    """Both pictures (H, W) rebuilt by the network from their own features (Eq. 4)."""
-    height, width = ir.shape
-    rows, columns = (reflected(side, MARGIN, 2) for side in (height, width))
-    padded = [torch.from_numpy(x[rows][:, columns][None, None].astype(np.float32) / 255) for x in (ir, vis)]
-    with torch.no_grad():
-        rebuilt = network(*padded)
-    images = [np.rint(255 * x[0, 0, :height, :width].numpy()).clip(0, 255).astype(np.uint8) for x in rebuilt]
-    return images[0], images[1]
+def evaluate(
+    methods: Sequence[Method],
+    folders: Sequence[Path],
+    *,
+    ours: str | None = None,
+    every: int = 1,
+    kept: Path | None = None,
+    workers: int = 1,
+    report: Path | None = None,
+    console: Console | None = None,
+) -> Evaluation:
+    """The rows of all methods on every n-th pair of the folders.
 
-
-def fusion_row(ir: Luma, vis: Luma, fused: Luma) -> dict[str, float]:
-    """Every fusion metric of one picture, with the targets found, their mean retention, and how many are lost."""
-    kept = target_retention(ir, fused)
-    row = {name: metric(ir, vis, fused) for name, metric in FUSION_METRICS.items()}
-    return {**row, "retention": kept.mean, "targets": kept.targets, "lost": kept.lost}
-
-
-def averages(rows: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Mean of each metric over pictures; `lost` as the share of all targets, `retention` where there are targets."""
-    mean = {name: float(np.mean([row[name] for row in rows])) for name in FUSION_METRICS}
-    targets = sum(row["targets"] for row in rows)
-    kept = [row["retention"] for row in rows if row["targets"]]
-    mean["retention"] = float(np.mean(kept)) if kept else float("nan")
-    mean["lost"] = sum(row["lost"] for row in rows) / targets if targets else float("nan")
-    return mean
-
-
-def evaluate(model: str | Path, folders: Sequence[Path], console: Console | None = None) -> dict[str, dict[str, float]]:
-    """Rows `reconstruction`, `plain mean`, `plain max` and the model's name, over all pairs of the folders.
-
-    Pairs below `LEAST_SIDE` are left out. Raises ModelError, BackendError, DataError.
+    ours: the method that the others are compared with. kept, workers: see `bench.measure_all`. report: an HTML page
+    to be written. Pairs below `LEAST_SIDE` are left out, and results that fit no pair. Raises ModelError, BackendError,
+    DataError, OSError.
     """
-    console = console or Console(quiet=True)
-    info = load_model(model)
-    network = load_network(info.folder)
-    found = find_pairs(folders, at_least=LEAST_SIDE)
-    for line in found.skipped:
+    listed = find_pairs(folders, at_least=LEAST_SIDE)
+    pairs = list(dict.fromkeys(listed.pairs))[::every]  # a folder given twice counts once
+    jobs, left_out = plan(methods, pairs, beside=listed.pairs)
+    measured = measure_all(jobs, kept=kept, workers=workers, console=console)
+    rows: dict[str, list[Row | None]] = {method.name: [None] * len(pairs) for method in methods}
+    places = {pair: place for place, pair in enumerate(pairs)}
+    for job, row in zip(jobs, measured, strict=True):
+        rows[job.method.name][places[job.pair]] = row
+    found = Evaluation(
+        pairs=tuple(pair.ir.stem for pair in pairs),
+        rows={name: tuple(of_method) for name, of_method in rows.items()},
+        ours=ours,
+        left_out=(*listed.skipped, *left_out),
+    )
+    if report:
+        report.parent.mkdir(parents=True, exist_ok=True)
+        write_report(found, jobs, pairs, report)
+    return found
+
+
+def means(found: Evaluation) -> dict[str, Row]:
+    """The averages of each method over the pairs that it has a result of."""
+    return {name: averages([row for row in rows if row is not None]) for name, rows in found.rows.items()}
+
+
+def to_json(result: dict[str, Row]) -> str:
+    """JSON text of rows by name, as `training.export` takes it; what is not defined is null."""
+    return json.dumps(result, indent=2, allow_nan=False) + "\n"
+
+
+def run(
+    given: Sequence[str],
+    folders: Sequence[Path],
+    *,
+    every: int,
+    workers: int,
+    output: Path | None,
+    json_file: Path | None,
+    console: Console,
+) -> None:
+    """Open the methods, measure them, tell the means line by line, and write what is asked for."""
+    methods = open_methods(given)
+    first = methods[len(FORMULAS)] if given else None
+    kept = output / KEPT if output else None
+    found = evaluate(
+        methods,
+        folders,
+        ours=first.name if first else None,
+        every=every,
+        kept=kept,
+        workers=workers,
+        report=output and output / REPORT,
+        console=console,
+    )
+    if output:
+        write_tables(found, output)
+    for line in found.left_out:
         say(console, f"skipped {line}")
-    rebuilt: list[tuple[float, float]] = []
-    rows: dict[str, list[dict[str, float]]] = {"plain mean": [], "plain max": [], info.name: []}
-    with closing(OnnxFuser(info)) as fuser:
-        for pair in track(found.pairs, "measuring", console=console, disable=not console.is_terminal):
-            ir, vis = read_luma(pair.ir), read_luma(pair.vis)
-            again = reconstruct(network, ir, vis)
-            rebuilt.append((ssim(again[0], ir), ssim(again[1], vis)))
-            mean = ((ir.astype(np.uint16) + vis + 1) // 2).astype(np.uint8)
-            fused = {"plain mean": mean, "plain max": np.maximum(ir, vis), info.name: fuser.fuse(ir, vis)}
-            for name, picture in fused.items():
-                rows[name].append(fusion_row(ir, vis, picture))
-    ssim_ir, ssim_vis = np.mean(rebuilt, axis=0).tolist()
-    return {"reconstruction": {"ir": ssim_ir, "vis": ssim_vis}, **{name: averages(r) for name, r in rows.items()}}
+    if found.left_out:
+        say(console, f"{len(found.left_out)} files or results skipped, {len(found.pairs)} pairs measured")
+    result = means(found)
+    if first and first.kind == "model":
+        from training.reconstruction import reconstruction_ssim
 
-
-def to_json(result: dict[str, dict[str, float]]) -> str:
-    """JSON text of `evaluate`'s rows; what is not defined, as `lost` without targets, is null."""
-    rows = {
-        name: {key: value if math.isfinite(value) else None for key, value in row.items()}
-        for name, row in result.items()
-    }
-    return json.dumps(rows, indent=2, allow_nan=False) + "\n"
+        pairs = find_pairs(folders, at_least=LEAST_SIDE).pairs[::every]
+        tracked = track(pairs, "rebuilding", console=console, disable=not console.is_terminal)
+        result = {"reconstruction": {**reconstruction_ssim(first.folder, tracked)}, **result}
+    for name, row in result.items():
+        count = found.measured(name) if name in found.rows else len(found.pairs)
+        of = "" if count == len(found.pairs) else f" ({count} of {len(found.pairs)} pairs)"
+        say(console, f"{name}{of}: {shown(row)}")
+    if json_file:
+        json_file.write_text(to_json(result))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """The command line. Exit code 2 for a model or a folder that cannot be used."""
-    parser = Parser(prog="python -m training.evaluate", description=__doc__)
-    parser.add_argument("model", help="name of a shipped model, or a model folder")
+    """The command line. Exit code 2 for what cannot be used, 1 for a process that was killed, 130 for Ctrl-C."""
+    parser = Parser(
+        prog="python -m training.evaluate", description=__doc__, epilog=f"Always there: {', '.join(FORMULAS)}."
+    )
+    parser.add_argument(
+        "methods",
+        nargs="*",
+        metavar="METHOD",
+        help="a shipped model's name, a model folder, or a folder of pictures fused by others, named as the pairs; "
+        "NAME=METHOD to call it otherwise. The others are compared with the first",
+    )
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, metavar="DIR", help="folders with ir/ and vis/")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here too")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th pair only")
+    parser.add_argument("--workers", type=int, default=0, metavar="N", help="processes; one a core if not given")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the means here too")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help=f"write {', '.join((*FILES, REPORT))} here; what was measured is kept there",
+    )
     given = parser.parse_args(arguments)
-    console = Console()
+    if given.every < 1 or given.workers < 0:
+        parser.error(f"--every {given.every} --workers {given.workers}: give 1 or more")
     try:
-        result = evaluate(given.model, given.pairs, console)
-        for name, row in result.items():
-            say(console, f"{name}: " + "  ".join(f"{key} {value:.4f}" for key, value in row.items()))
-        if given.json:
-            given.json.write_text(to_json(result))
+        run(
+            given.methods,
+            given.pairs,
+            every=given.every,
+            workers=given.workers or cores(),
+            output=given.output,
+            json_file=given.json,
+            console=Console(),
+        )
     except (CrotalusError, DataError, OSError) as error:
         parser.error(str(error))
+    except BenchError as error:
+        parser.fail(1, str(error))
+    except KeyboardInterrupt:
+        parser.fail(130, "interrupted; with the same -o it goes on where it was")
 
 
 if __name__ == "__main__":

@@ -1,24 +1,28 @@
-"""What is measured of a model: each row by hand or from its parts, and the command that prints and keeps it."""
+"""What is measured of methods: each row by its parts, and the commands that print and keep it."""
 
 import json
-import math
 import re
 
+import cv2
 import numpy as np
 import pytest
-import torch
 
 from engines.base import open_fuser
 from engines.model import ModelError
 from tests.training.material import noise, textured, write_pair
-from training.data import DataError
-from training.evaluate import averages, evaluate, fusion_row, main, reconstruct, to_json
-from training.export import load_network, read_metrics
+from training.bench import BenchError
+from training.data import DataError, read_luma
+from training.evaluate import KEPT, REPORT, evaluate, main, means
+from training.export import read_metrics
+from training.measure import main as measure_main
+from training.measure import measure
+from training.methods import FORMULAS, open_methods
 from training.metrics.correlation import scd
-from training.metrics.ssim import fusion_ssim, ssim
+from training.rows import COLUMNS, averages, fusion_row
+from training.tables import FILES
 
 
-def warm(height=64, width=72):
+def warm(height, width):
     """IR with one warm target."""
     picture = textured(height, width, 3) // 4 + 20
     picture[30:40, 20:30] = 230
@@ -35,117 +39,122 @@ def pairs(tmp_path_factory):
     return folder
 
 
-def row(value, *, targets=0, lost=0, retention=math.nan):
-    numbers = dict.fromkeys(("SSIM", "SCD", "MI", "CC"), value)
-    return {**numbers, "retention": retention, "targets": targets, "lost": lost}
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """Results of another: one fits, one has another size, one belongs to no pair."""
+    folder = tmp_path_factory.mktemp("results") / "theirs"
+    folder.mkdir()
+    for name, size in (("a", (65, 71)), ("b", (40, 32)), ("c", (40, 33))):
+        assert cv2.imwrite(str(folder / f"{name}.png"), noise(*size))
+    return folder
 
 
-def test_averages_by_hand():
-    rows = [row(1.0, targets=3, lost=1, retention=0.5), row(2.0), row(6.0, targets=1, lost=1, retention=0.1)]
-    found = averages(rows)
-    assert [found[name] for name in ("SSIM", "SCD", "MI", "CC")] == [3.0] * 4
-    assert found["retention"] == pytest.approx(0.3)  # of the two pictures that have targets
-    assert found["lost"] == 0.5  # two of four targets
-
-
-def test_without_targets_retention_and_lost_are_not_numbers():
-    found = averages([row(1.0), row(3.0)])
-    assert found["SSIM"] == 2
-    assert math.isnan(found["retention"])
-    assert math.isnan(found["lost"])
-
-
-def test_a_row_holds_every_metric_of_one_picture():
-    ir, vis = warm(), textured(64, 72, 1)
-    found = fusion_row(ir, vis, ir)
-    assert found["SSIM"] == fusion_ssim(ir, vis, ir) == pytest.approx((1 + ssim(ir, vis)) / 2)
-    assert found["SCD"] == scd(ir, vis, ir)
-    assert (found["targets"], found["lost"], found["retention"]) == (1, 0, 1.0)
-    assert fusion_row(ir, vis, vis)["lost"] == 1
-    assert found.keys() == {"SSIM", "SCD", "MI", "CC", "retention", "targets", "lost"}
-
-
-@pytest.mark.parametrize("size", [(1, 1), (7, 5), (32, 33), (45, 64)])
-def test_reconstructions_have_the_size_of_their_pictures(network, size):
-    for rebuilt in reconstruct(network, noise(*size), noise(*size, 1)):
-        assert rebuilt.shape == size
-        assert rebuilt.dtype == np.uint8
-
-
-def test_reconstruction_is_the_networks_inside_the_margin(network):
-    """Away from the border no reflected pixel is seen, so that padding by hand does not matter."""
-    ir, vis = textured(50, 60), textured(50, 60, 1)
-    with torch.no_grad():
-        wanted = network(*(torch.from_numpy(x)[None, None].float() / 255 for x in (ir, vis)))
-    for found, luma in zip(reconstruct(network, ir, vis), wanted, strict=True):
-        inside = found[8:-8, 8:-8].astype(int)
-        off = np.abs(inside - np.rint(255 * luma[0, 0].numpy()).clip(0, 255))
-        assert off.max() <= 1, f"max {off.max()} mean {off.mean()}"
-        assert (off > 0).mean() < 0.01  # rounding at x.5
-
-
-def test_rows_are_those_of_plain_means_and_of_the_model(exported, pairs):
-    found = evaluate(exported, [pairs])
-    assert list(found) == ["reconstruction", "plain mean", "plain max", "small"]
-    from training.data import read_luma
-
+def test_rows_are_those_of_the_formulas_of_the_model_and_of_results(exported, pairs, theirs):
+    found = evaluate(open_methods([exported, theirs]), [pairs], ours="small")
+    assert list(found.rows) == [*FORMULAS, "small", "theirs"]
+    assert found.pairs == ("a", "b")
     read = [[read_luma(pairs / kind / f"{name}.png") for kind in ("ir", "vis")] for name in "ab"]
-    half = [((ir.astype(int) + vis + 1) // 2).astype(np.uint8) for ir, vis in read]  # half up
-    assert found["plain mean"] == pytest.approx(
-        averages([fusion_row(*pair, mean) for pair, mean in zip(read, half, strict=True)]), nan_ok=True
-    )
-    assert found["plain max"]["SSIM"] == pytest.approx(np.mean([fusion_ssim(a, b, np.maximum(a, b)) for a, b in read]))
+    half = [((ir.astype(int) + vis + 1) // 2).astype(np.uint8) for ir, vis in read]
+    assert found.rows["plain mean"] == tuple(fusion_row(*pair, f) for pair, f in zip(read, half, strict=True))
+    assert found.rows["copy ir"][0]["retention"] == 1
     fuser = open_fuser(exported, backend="cpu")
-    fused = [fuser.fuse(ir, vis) for ir, vis in read]
+    assert [row["SCD"] for row in found.rows["small"]] == [scd(*pair, fuser.fuse(*pair)) for pair in read]
     fuser.close()
-    assert found["small"]["SCD"] == pytest.approx(np.mean([scd(*pair, f) for pair, f in zip(read, fused, strict=True)]))
-    network = load_network(exported)
-    rebuilt = [ssim(reconstruct(network, ir, vis)[0], ir) for ir, vis in read]
-    assert found["reconstruction"]["ir"] == pytest.approx(np.mean(rebuilt))
-    assert found["plain max"]["retention"] > found["plain mean"]["retention"] > 0.2
+    assert found.rows["theirs"] == (fusion_row(*read[0], read_luma(theirs / "a.png")), None)
+    assert found.left_out == (
+        f"{pairs}/ir/tiny.png: 40x31, a side below the 32 px needed",
+        f"{theirs}/c.png: no pair of that name",
+        f"{theirs}/b.png: 32x40, its pair is 33x40",
+    )
+    assert means(found)["theirs"] == averages([found.rows["theirs"][0]])
 
 
-def test_what_is_undefined_is_null_in_json():
-    text = to_json({"a": {"x": 0.5, "lost": math.nan}})
-    assert json.loads(text) == {"a": {"x": 0.5, "lost": None}}
-    assert "NaN" not in text
+def test_every_nth_pair_and_a_folder_given_twice_counts_once(pairs):
+    assert evaluate(open_methods([]), [pairs, pairs]).pairs == ("a", "b")
+    assert evaluate(open_methods([]), [pairs], every=2).pairs == ("a",)
 
 
 def test_the_command_prints_a_line_a_row_and_writes_what_export_reads(exported, pairs, tmp_path, capsys):
-    main([str(exported), "--pairs", str(pairs), "--json", str(tmp_path / "numbers.json")])
+    main([str(exported), "--pairs", str(pairs), "--workers", "1", "--json", str(tmp_path / "numbers.json")])
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == f"skipped {pairs}/ir/tiny.png: 40x31, a side below the 32 px needed"
-    assert [line.split(":")[0] for line in lines[1:]] == ["reconstruction", "plain mean", "plain max", "small"]
-    number = r"-?\d+\.\d{4}"
-    names = ("SSIM", "SCD", "MI", "CC", "retention", "lost")
-    assert re.fullmatch(f"reconstruction: ir {number}  vis {number}", lines[1])
-    assert re.fullmatch("small: " + "  ".join(f"{name} {number}" for name in names), lines[4])
+    assert lines[1] == "1 files or results skipped, 2 pairs measured"
+    assert [line.split(":")[0] for line in lines[2:]] == ["reconstruction", *FORMULAS, "small"]
+    number = r"(-?\d+\.\d{4}|undefined)"
+    assert re.fullmatch(f"reconstruction: ir {number}  vis {number}", lines[2])
+    assert re.fullmatch("small: " + "  ".join(f"{name} {number}" for name in COLUMNS), lines[-1])
     written = json.loads((tmp_path / "numbers.json").read_text())
-    assert written == evaluate(exported, [pairs])
-    assert f"SSIM {written['small']['SSIM']:.4f}" in lines[4]
+    assert {name: written[name] for name in FORMULAS} == means(evaluate(open_methods([]), [pairs]))
+    assert f"SSIM {written['small']['SSIM']:.4f}" in lines[-1]
     kept = read_metrics(tmp_path / "numbers.json")
     assert kept["small SSIM"] == written["small"]["SSIM"]
-    assert len(kept) == 2 + 3 * 6
+    assert len(kept) == 2 + 6 * len(COLUMNS)
 
 
-def test_what_cannot_be_measured_is_one_line_and_exit_code_2(exported, pairs, tmp_path, capsys):
-    for options, message in (
-        (["none", "--pairs", pairs], "none: no such model"),
-        ([exported, "--pairs", tmp_path], "ir: no such folder; a folder of pairs holds ir/ and vis/"),
-        ([exported, "--pairs", pairs, "--json", tmp_path / "none" / "x.json"], "No such file or directory"),
-        ([exported], "the following arguments are required: --pairs"),
+def test_an_output_folder_has_the_tables_and_goes_on_where_it_was(pairs, theirs, tmp_path, capsys, monkeypatch):
+    command = [str(theirs), "--pairs", str(pairs), "--workers", "1", "-o", str(tmp_path / "out")]
+    main(command)
+    first = capsys.readouterr().out
+    assert "theirs (1 of 2 pairs): SSIM" in first
+    assert "3 files or results skipped" in first
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted([*FILES, KEPT, REPORT])
+    assert json.loads((tmp_path / "out" / "summary.json").read_text())["ours"] == "theirs"
+    texts = [(tmp_path / "out" / name).read_text() for name in FILES]
+    monkeypatch.setattr("training.bench._row", lambda job: pytest.fail("measured again"))
+    main(command)
+    assert capsys.readouterr().out == first
+    assert [(tmp_path / "out" / name).read_text() for name in FILES] == texts
+
+
+def test_one_row_of_a_model_or_of_results(exported, pairs, theirs, capsys):
+    row, count = measure(exported, [pairs])
+    assert (row, count) == (means(evaluate(open_methods([exported]), [pairs]))["small"], 2)
+    measure_main([str(theirs), "--pairs", str(pairs), "--every", "2"])
+    wanted = means(evaluate(open_methods([theirs]), [pairs]))["theirs"]
+    assert capsys.readouterr().out.startswith(f"{theirs}, 1 pairs: SSIM {wanted['SSIM']:.4f}  SCD {wanted['SCD']:.4f}")
+    with pytest.raises(DataError, match=r"1 of 2 pairs without a result; the first: .*c\.png: no pair of that name"):
+        measure(theirs, [pairs])
+
+
+def test_what_cannot_be_measured_is_one_line_and_exit_code_2(exported, pairs, theirs, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    for command, options, message in (
+        (main, ["none", "--pairs", pairs], "none: no such model"),
+        (main, [exported, "--pairs", tmp_path], "ir: no such folder; a folder of pairs holds ir/ and vis/"),
+        (main, ["--pairs", pairs, "--json", tmp_path / "none" / "x.json", "--workers", 1], "No such file or directory"),
+        (main, ["--pairs", pairs, "-o", tmp_path / "file", "--workers", 1], "file"),
+        (main, [exported], "the following arguments are required: --pairs"),
+        (main, [theirs, theirs, "--pairs", pairs], "two methods named theirs; call one otherwise: NAME="),
+        (main, ["--pairs", pairs, "--every", 0], "--every 0 --workers 0: give 1 or more"),
+        (measure_main, ["none", "--pairs", pairs], "none: no such model"),
+        (measure_main, [theirs, "--pairs", pairs], "1 of 2 pairs without a result"),
+        (measure_main, [theirs, "--pairs", pairs, "--every", -1], "--every -1: not a step; give 1 or more"),
     ):
         with pytest.raises(SystemExit) as caught:
-            main([str(option) for option in options])
+            command([str(option) for option in options])
         error = capsys.readouterr().err
         assert caught.value.code == 2
-        assert error.startswith("python -m training.evaluate: ")
+        assert error.startswith("python -m training.")
         assert message in error
         assert error.count("\n") == 1, error
 
 
+@pytest.mark.parametrize("command", [main, measure_main])
+@pytest.mark.parametrize(("error", "code"), [(BenchError("a process was killed"), 1), (KeyboardInterrupt(), 130)])
+def test_an_interrupted_command_ends_with_one_line(theirs, pairs, monkeypatch, capsys, command, error, code):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("training.evaluate.measure_all", fail)
+    monkeypatch.setattr("training.measure.measure", fail)
+    with pytest.raises(SystemExit) as caught:
+        command([str(theirs), "--pairs", str(pairs), "--every", "2"])
+    assert caught.value.code == code
+    assert re.fullmatch(r"python -m training\.\w+: (a process was killed|interrupted.*)\n", capsys.readouterr().err)
+
+
 def test_errors_reach_the_caller(exported, tmp_path):
     with pytest.raises(ModelError):
-        evaluate(tmp_path / "none", [tmp_path])
+        open_methods([tmp_path / "none"])
     with pytest.raises(DataError):
-        evaluate(exported, [tmp_path])
+        evaluate(open_methods([exported]), [tmp_path])

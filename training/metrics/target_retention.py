@@ -22,6 +22,8 @@ LARGEST_AREA = 0.04
 """of the picture"""
 LEAST_CONTRAST = 30.0
 """Mean of a target minus mean of its ring in IR, levels."""
+GAP = 3
+"""Between a target and its ring, px: a target's edge is blurred, and belongs to neither."""
 RING = 9
 """Width of the ring, px."""
 LOST = 0.25
@@ -42,7 +44,7 @@ class Retention:
 def target_retention(ir: NDArray[np.uint8], fused: NDArray[np.uint8]) -> Retention:
     """How much of the contrast of IR's compact bright blobs the fused picture (H, W) keeps."""
     ratios, weights = [], []
-    for target, ring in _targets(ir):
+    for target, ring in warm_targets(ir):
         in_ir, in_fused = (float(p[target].mean()) - float(p[ring].mean()) for p in (ir, fused))
         if in_ir >= LEAST_CONTRAST:
             ratios.append(min(1.5, max(-1.0, in_fused / in_ir)))
@@ -52,19 +54,22 @@ def target_retention(ir: NDArray[np.uint8], fused: NDArray[np.uint8]) -> Retenti
     return Retention(len(ratios), float(np.average(ratios, weights=weights)), sum(r < LOST for r in ratios))
 
 
-def _targets(ir: NDArray[np.uint8]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def warm_targets(ir: NDArray[np.uint8]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
     """Masks (H, W) of each blob and of the ring around it, free of other blobs."""
     smooth = cv2.GaussianBlur(ir, (0, 0), SMOOTHING)
     side = max(3, int(LARGEST_SIDE * min(ir.shape)))
     hat = cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     blobs = (hat > max(LEVEL, SHARE_OF_PEAK * float(hat.max()))).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(blobs)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * RING + 1, 2 * RING + 1))
+    inner, outer = (
+        cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)) for reach in (GAP, GAP + RING)
+    )
     found = []
     for k in range(1, count):
         if LEAST_AREA <= boxes[k, cv2.CC_STAT_AREA] <= LARGEST_AREA * ir.size:
             target = labels == k
-            ring = (cv2.dilate(target.astype(np.uint8), kernel) > 0) & (blobs == 0)
+            near, far = (cv2.dilate(target.astype(np.uint8), kernel) for kernel in (inner, outer))
+            ring = (far > near) & (blobs == 0)
             if ring.any():
                 found.append((target, ring))
     return found

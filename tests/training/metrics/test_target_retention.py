@@ -103,7 +103,7 @@ def test_what_is_no_target_does_not_count(name, ir):
 @pytest.mark.parametrize(("height", "targets"), [(34, 0), (40, 1)])
 def test_a_blob_stands_35_levels_above_its_surroundings(height, targets):
     """The opening keeps two levels of the blur's tail, so that 37 are needed here."""
-    assert len(module._targets(scene(LARGE, level=GROUND + height))) == targets
+    assert len(module.warm_targets(scene(LARGE, level=GROUND + height))) == targets
 
 
 @pytest.mark.parametrize(("sigma", "targets"), [(14, 0), (4, 1)])
@@ -112,7 +112,7 @@ def test_a_glow_that_fades_slowly_has_too_little_contrast_to_its_ring(sigma, tar
     rows, columns = np.mgrid[:240, :320]
     glow = 60 * np.exp(-((rows - 120) ** 2 + (columns - 160) ** 2) / (2 * sigma**2))
     ir = (GROUND + glow).round().astype(np.uint8)
-    assert len(module._targets(ir)) == 1
+    assert len(module.warm_targets(ir)) == 1
     assert target_retention(ir, ir).targets == targets
 
 
@@ -129,13 +129,14 @@ def test_ring_and_target_by_an_own_measurement():
     ir = scene()
     cv2.circle(ir, (80, 60), 9, 200, -1)
     fused = np.random.default_rng(0).integers(0, 256, ir.shape, np.uint8)
-    target, ring = module._targets(ir)[0]
+    target, ring = module.warm_targets(ir)[0]
     rows, columns = np.mgrid[: ir.shape[0], : ir.shape[1]]
     distance = np.hypot(rows - 60, columns - 80)
     assert target[distance < 8].all()
     assert not target[distance > 12].any()
     assert not ring[target].any()
-    assert ring[(distance > 13) & (distance < 16)].all()
-    assert not ring[distance > 12 + module.RING + 1].any()
+    assert not ring[distance < 11].any()  # the blurred edge belongs to neither
+    assert ring[(distance > 16) & (distance < 19)].all()
+    assert not ring[distance > 12 + module.GAP + module.RING + 1].any()
     contrast = [float(p[target].mean() - p[ring].mean()) for p in (ir, fused)]
     assert target_retention(ir, fused).mean == pytest.approx(contrast[1] / contrast[0])
