@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test kernels gpu lint clean
+.PHONY: demo test kernels gpu clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.base-installed  ## fuse a pair end to end; `make demo IR=ir.mp4 VIS=vis.mp4` takes yours
