@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
@@ -13,9 +14,12 @@ import numpy as np
 from engines.base import BackendError
 from engines.device import Bytes, DeviceError, DeviceMemoryError, Event
 from engines.dlpack import CUDA
+from engines.gpu import NoGpuError, flag_primary_context
 from engines.graph import CudaGraph
 from engines.kernels import Kernels, open_driver
 from engines.launches import Launch
+
+logger = logging.getLogger(__name__)
 
 NON_BLOCKING = 1
 """CU_STREAM_NON_BLOCKING: a library that works in the default stream holds nobody up."""
@@ -226,6 +230,10 @@ def _primary(driver: Any) -> tuple[str, str, Any]:
     try:
         driver.init()
         gpu = driver.Device(0)
+        try:
+            flag_primary_context()
+        except NoGpuError as error:  # all but video on the GPU works without
+            logger.info("video on the GPU will be refused: %s", error)
         context = gpu.retain_primary_context()
         _keep_for_ever(context)  # pycuda 2026.1 ends it by cuCtxDetach, which is not for primary contexts, and warns
         return str(gpu.name()), "sm_{}{}".format(*gpu.compute_capability()), context

@@ -12,6 +12,8 @@ DRIVER = "libcuda.so.1"
 KERNEL_MODULE = Path("/proc/driver/nvidia/version")
 CAPABILITY_MAJOR, CAPABILITY_MINOR = 75, 76
 """CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR and _MINOR."""
+BLOCKING = 4
+"""CU_CTX_SCHED_BLOCKING_SYNC: a thread that waits for the GPU leaves its core to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +69,21 @@ def present_target(library: str = DRIVER) -> str | None:
         return find_gpu(library).target
     except NoGpuError:
         return None
+
+
+def flag_primary_context(library: str = DRIVER) -> None:
+    """Have the primary context of the first GPU wait as FFmpeg has it wait, before it is made or after.
+
+    FFmpeg decodes and encodes in a primary context with this flag and no other, and refuses one that somebody made
+    without (`Primary context already active with incompatible flags`). Raises NoGpuError.
+    """
+    cuda, device = open_driver(library), ctypes.c_int()
+    _check(cuda, cuda.cuDeviceGet(ctypes.byref(device), 0), "take the first GPU")
+    try:
+        code = cuda.cuDevicePrimaryCtxSetFlags_v2(device, BLOCKING)
+    except AttributeError as error:
+        raise NoGpuError(f"the NVIDIA driver is of before CUDA 11 ({error})") from error
+    _check(cuda, code, "have a context wait without spinning")
 
 
 def open_driver(library: str = DRIVER) -> Any:

@@ -15,8 +15,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from engines.base import BackendError
 from engines.launches import SIGNATURES, THREADS, Launch
@@ -45,7 +46,7 @@ class Kernels:
         driver = open_driver()
         image = compile_or_ship(maps)
         try:
-            self._module = driver.module_from_buffer(image)
+            self._module = _load(driver, image, maps)
             self._functions = {name: self._module.get_function(name).prepare(form) for name, form in SIGNATURES.items()}
         except driver.Error as error:
             raise BackendError(f"CUDA kernels: {error}; update the NVIDIA driver, or use --backend cpu") from error
@@ -56,19 +57,36 @@ class Kernels:
         function.prepared_async_call(launch.grid, launch.block, stream, *launch.arguments)
 
 
+def _load(driver: Any, image: bytes, maps: int) -> Any:
+    """The module of an image; of the shipped PTX where the driver is older than the nvcc that compiled the image."""
+    try:
+        return driver.module_from_buffer(image)
+    except driver.Error as error:
+        ptx = shipped_ptx(maps)
+        if ptx is None or ptx == image:
+            raise
+        log.warning("CUDA kernels: %s; using the PTX that came with the package", error)
+        return driver.module_from_buffer(ptx)
+
+
 def compile_or_ship(maps: int) -> bytes:
     """What the driver is to load: machine code for the GPU of the current context, or PTX where there is no nvcc.
 
-    Needs pycuda, which keeps what it compiled in the user's cache folder. Raises BackendError.
+    Needs pycuda, which keeps what it compiled in the user's cache folder if it can. Raises BackendError.
     """
     from pycuda import compiler
     from pycuda.driver import CompileError
 
     nvcc, ptx = find_nvcc(), shipped_ptx(maps)
     if nvcc:
+        source, options = SOURCE.read_text(), compile_options(maps)
+        compiled = partial(compiler.compile, source, nvcc=str(nvcc), options=options, no_extern_c=True)
         try:
-            return compiler.compile(SOURCE.read_text(), nvcc=str(nvcc), options=compile_options(maps), no_extern_c=True)
-        except CompileError as error:
+            try:
+                return cast(bytes, compiled())
+            except OSError:  # of the cache folder, or of nvcc, which then comes again
+                return cast(bytes, compiled(cache_dir=False))
+        except (CompileError, OSError) as error:
             reason = f"{nvcc} cannot compile {SOURCE.name} ({' '.join(str(error).split())})"
             if ptx is None:
                 raise BackendError(f"CUDA kernels: {reason}; {FIX}") from error

@@ -436,7 +436,7 @@ def test_the_machine_is_described_without_importing_what_is_heavy(script):
         (["av", "typer", "rich", "cv2", "pydantic", "numpy", "onnx", "torch", "pytest", "pycuda"], ["gpu"]),
         # What its steps import at once: where there is no video library and no command line.
         (["av", "typer", "rich", "cv2", "scipy", "hypothesis", "skimage"], [
-            "gpu_rows", "engines.torch_cuda", "engines.tensorrt", "engines.cuda_device",
+            "gpu_rows", "gpu_profile", "engines.torch_cuda", "engines.tensorrt", "engines.cuda_device",
             "tests.engines.cuda.test_on_gpu", "tests.engines.cuda.test_fuser_on_gpu",
             "tests.engines.cuda.test_torch_on_gpu", "tests.conftest", "tests.engines.conftest",
         ]),

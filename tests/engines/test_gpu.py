@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from engines.gpu import NoGpuError, driver_version, find_gpu, present_target
+from engines.gpu import NoGpuError, driver_version, find_gpu, flag_primary_context, present_target
 
 DRIVER = r"""
 #include <string.h>
@@ -21,6 +21,9 @@ int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "NVIDIA 
 int cuDeviceTotalMem_v2(unsigned long *bytes, int device) { *bytes = 3ul << 32; return device != 7; }
 int cuDriverGetVersion(int *version) { *version = 13010; return 0; }
 int cuDeviceGetAttribute(int *value, int which, int device) { *value = which == 75 ? 12 : 1; return device != 7; }
+#ifdef FLAGS
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned flags) { return device == 7 && flags == 4 ? FLAGS : 1; }
+#endif
 int cuGetErrorName(int code, const char **name) { *name = code == 100 ? "CUDA_ERROR_NO_DEVICE" : 0; return 0; }
 """
 
@@ -61,6 +64,19 @@ def test_a_gpu_that_cannot_be_used_is_told_with_the_reason(tmp_path, options, re
 def test_a_machine_without_a_driver_has_no_gpu(tmp_path):
     with pytest.raises(NoGpuError, match=r"no NVIDIA driver \(.*missing\.so"):
         find_gpu(str(tmp_path / "missing.so"))
+
+
+def test_the_primary_context_of_the_first_gpu_is_flagged(tmp_path):
+    flag_primary_context(driver(tmp_path, "-DFLAGS=0"))
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [(["-DFLAGS=100"], "cannot have a context wait"), ([], "before CUDA 11"), (["-DINIT=100"], "cannot start")],
+)
+def test_flags_that_a_driver_does_not_take_are_told(tmp_path, options, reason):
+    with pytest.raises(NoGpuError, match=reason):
+        flag_primary_context(driver(tmp_path, *options))
 
 
 @pytest.mark.parametrize(

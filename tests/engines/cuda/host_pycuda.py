@@ -146,9 +146,11 @@ def host_pycuda(library):
     def fill(dest, data, size, stream):
         call("cuMemsetD8Async", ctypes.c_void_p(dest), data, ctypes.c_size_t(size), stream.pointer)
 
-    gpu = SimpleNamespace(
-        name=lambda: "Host GPU", compute_capability=lambda: (9, 0), retain_primary_context=lambda: Context()
-    )
+    def retain():
+        call("cuDevicePrimaryCtxRetain", ctypes.byref(ctypes.c_void_p()), 0)
+        return Context()
+
+    gpu = SimpleNamespace(name=lambda: "Host GPU", compute_capability=lambda: (9, 0), retain_primary_context=retain)
     driver = ModuleType("pycuda.driver")
     driver.cuda, driver.Error, driver.MemoryError, driver.Stream, driver.Event = (
         cuda,

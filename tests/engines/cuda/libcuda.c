@@ -7,6 +7,7 @@
 enum { OUT_OF_MEMORY = 2, INVALID_CONTEXT = 201, INVALID_HANDLE = 400, LAUNCH_FAILED = 719, NOT_CAPTURING = 901 };
 static const size_t TOTAL = 1 << 20;
 static long memory, pinned, streams, events, modules, graphs, executables, contexts, depth, used;
+static unsigned flags, flags_at_first;
 static int is_lost, is_capturing, is_context_needed, failing_code;
 static char failing[64], notes[1 << 16];
 
@@ -25,6 +26,7 @@ static int end(void *thing, long *count) { free(thing); --*count; return 0; }
 // For tests.
 void fake_fail(const char *name, int code) { strcpy(failing, name), failing_code = code; }
 void fake_need_context(void) { is_context_needed = 1; }
+unsigned fake_flags(void) { return flags_at_first; }  // of the primary context when it was made
 const char *fake_notes(void) { return notes; }
 const char *fake_held(void) {
     static char text[256];
@@ -38,7 +40,12 @@ int cuDriverGetVersion(int *version) { *version = 13000; return 0; }
 int cuDeviceGet(int *device, int ordinal) { *device = ordinal; return 0; }
 int cuDeviceGetName(char *name, int length, int device) { strncpy(name, "Host GPU", length); return 0; }
 int cuDeviceComputeCapability(int *major, int *minor, int device) { *major = 9, *minor = 0; return 0; }
-int cuDevicePrimaryCtxRetain(void **context, int device) { ++contexts; *context = &contexts; return 0; }
+int cuDevicePrimaryCtxSetFlags_v2(int device, unsigned value) { flags = value; return 0; }
+int cuDevicePrimaryCtxRetain(void **context, int device) {
+    if (!contexts++) flags_at_first = flags;
+    *context = &contexts;
+    return 0;
+}
 int cuCtxPushCurrent_v2(void *context) { ++depth; return 0; }
 int cuCtxPopCurrent_v2(void **context) { if (!depth) return INVALID_CONTEXT; --depth; return 0; }
 int cuCtxSynchronize(void) { CALLED; return 0; }

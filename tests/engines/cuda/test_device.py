@@ -11,13 +11,12 @@ import shutil
 import subprocess
 import sys
 import threading
-from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
 
-from engines import cuda_device, graph, kernels
+from engines import cuda_device, gpu, graph, kernels
 from engines.base import BackendError
 from engines.cuda_device import CudaDevice
 from engines.device import DeviceError, DeviceMemoryError
@@ -41,6 +40,7 @@ def cuda(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(kernels, "find_nvcc", lambda: None)
     monkeypatch.setattr(cuda_device, "CudaGraph", lambda *given: graph.CudaGraph(*given, str(library)))
+    monkeypatch.setattr(cuda_device, "flag_primary_context", lambda: gpu.flag_primary_context(str(library)))
     return driver.cuda
 
 
@@ -77,6 +77,22 @@ def test_a_stream_waits_for_the_default_one_where_decoders_put_their_copies(cuda
     device.wait(stream, event)
     device.close()
     assert held(cuda) == {}
+
+
+def test_the_primary_context_is_made_as_ffmpeg_takes_it(cuda):
+    """FFmpeg 8.1 decodes and encodes in a primary context of CU_CTX_SCHED_BLOCKING_SYNC, 4, and in no other."""
+    CudaDevice(128).close()
+    assert cuda.fake_flags() == 4
+
+
+def test_a_driver_that_takes_no_flags_costs_only_the_video(cuda, monkeypatch, caplog):
+    def refuse():
+        raise gpu.NoGpuError("the NVIDIA driver is of before CUDA 11")
+
+    monkeypatch.setattr(cuda_device, "flag_primary_context", refuse)
+    with caplog.at_level("INFO", "engines.cuda_device"):
+        CudaDevice(128).close()
+    assert caplog.messages == ["video on the GPU will be refused: the NVIDIA driver is of before CUDA 11"]
 
 
 def test_all_is_given_back_once_by_hand_or_by_close(cuda):
@@ -219,7 +235,7 @@ def test_the_same_holds_for_pycuda_itself(tmp_path):
     rest = tmp_path / "rest.c"
     rest.write_text("".join(f"int {name}(void) {{ return 801; }}\n" for name in named))  # CUDA_ERROR_NOT_SUPPORTED
     host_driver(tmp_path, rest, name="libcuda.so.1")
-    environment = os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": str(Path(__file__).parents[3])}
+    environment = os.environ | {"LD_LIBRARY_PATH": str(tmp_path), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run([sys.executable, "-c", STORY], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert not done.stderr, "pycuda warns"
@@ -229,7 +245,9 @@ def test_the_same_holds_for_pycuda_itself(tmp_path):
         "buffer: 1.0 GB of GPU memory needed",
     ]
     assert "cuStreamSynchronize failed: unspecified launch failure; run it again" in done.stdout
-    assert done.stdout.endswith("memory 0 pinned 0 streams 0 events 0 modules 0 graphs 0 executables 0 depth 0\nend\n")
+    assert done.stdout.endswith(
+        "flags 4\nmemory 0 pinned 0 streams 0 events 0 modules 0 graphs 0 executables 0 depth 0\nend\n"
+    )
 
 
 STORY = """
@@ -273,6 +291,7 @@ except DeviceError as error:
     print(error)
 device.free(address)
 device.close()
+print("flags", cuda.fake_flags())
 print(held)
 print("end")
 """

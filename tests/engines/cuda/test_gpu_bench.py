@@ -56,6 +56,32 @@ def test_every_row_of_a_size_comes_with_its_floor_and_no_memory_grows(parts):
     assert frame.to_json()["timing"]["runs"] == 2
 
 
+def test_the_copy_that_the_rules_are_held_to_is_timed_by_the_copy(parts, monkeypatch):
+    """One alone is over before the host has launched it, and would tell the host's time."""
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    info, open_parts, _ = parts
+
+    class Copies(TorchDispatchMode):
+        count = 0
+
+        def __torch_dispatch__(self, call, types, given=(), options=None):
+            self.count += call is torch.ops.aten.copy_.default
+            return call(*given, **(options or {}))
+
+    time, seen = Clock.time, []
+
+    def counted(clock, run, runs, *, repeats=1):
+        with Copies() as copies:
+            run()
+        seen.append((repeats, copies.count))
+        return time(clock, run, runs, repeats=repeats)
+
+    monkeypatch.setattr(Clock, "time", counted)
+    rows(info, open_parts, open_runtime("cpu"), sizes=[SIZE], runs=1, matrix=8, compiler="eager")
+    assert seen[:3] == [(1, 0), (2, 2), (2, 0)]  # the product, the copy, the rules
+
+
 def test_a_rival_that_fails_says_why_and_the_rest_goes_on(parts):
     info, open_parts, _ = parts
 

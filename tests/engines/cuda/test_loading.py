@@ -97,6 +97,44 @@ def test_compiler_that_fails_without_ptx_is_an_error_of_one_line(pycuda, some_nv
         kernels.Kernels(64)
 
 
+def test_a_cache_that_cannot_be_written_is_done_without(pycuda, some_nvcc):
+    compiled = pycuda.compiler.compile
+
+    def compile_source(source, *, cache_dir=None, **options):
+        if cache_dir is not False:
+            raise PermissionError(13, "Permission denied", "/nonexistent/.cache")
+        return compiled(source, **options)
+
+    pycuda.compiler.compile = compile_source
+    kernels.Kernels(128)
+    assert pycuda.image == b"machine code"
+
+
+def test_an_nvcc_that_cannot_be_run_is_told_and_the_ptx_taken(pycuda, some_nvcc, caplog):
+    pycuda.compiler.compile = fail(PermissionError(13, "Permission denied", "/opt/nvcc"))
+    with caplog.at_level(logging.WARNING):
+        kernels.Kernels(128)
+    assert "Permission denied" in caplog.text
+    assert pycuda.image == kernels.SHIPPED_PTX.read_bytes()
+
+
+def test_a_driver_older_than_nvcc_is_given_the_ptx(pycuda, some_nvcc, caplog):
+    load = pycuda.driver.module_from_buffer
+
+    def refuse_machine_code(image):
+        if image == b"machine code":
+            raise FakeError("device kernel image is invalid")
+        return load(image)
+
+    pycuda.driver.module_from_buffer = refuse_machine_code
+    with caplog.at_level(logging.WARNING):
+        kernels.Kernels(128)
+    assert "device kernel image is invalid; using the PTX" in caplog.text
+    assert pycuda.image == kernels.SHIPPED_PTX.read_bytes()
+    with pytest.raises(BackendError, match="device kernel image is invalid; update the NVIDIA driver"):
+        kernels.Kernels(64)
+
+
 def test_code_that_the_driver_refuses_is_a_backend_error(pycuda, no_nvcc):
     pycuda.driver.module_from_buffer = fail(FakeError("unsupported toolchain"))
     with pytest.raises(BackendError, match="unsupported toolchain; update the NVIDIA driver"):
