@@ -27,6 +27,8 @@ COARSE = 2.2
 """px, sigma of the surroundings that an edge stands out from."""
 NOISE = 2.5
 """Levels by which a pixel must differ from its surroundings to be an edge: what is below is grain."""
+GROUND = 3.0
+"""Or by so many times what half of all pixels do: in a thicket each leaf has edges, and a person would drown."""
 EDGE_GAIN = 3.0
 EDGE_LIMIT = 90.0
 """Levels an edge may add or take: white letters on a wall must not outshine what is warm."""
@@ -156,7 +158,8 @@ def _edged(luma: Luma, vis: Luma, weight: float) -> Luma:
     """Luma of coloured IR with the fine detail of VIS drawn into it: a band-pass, its grain taken off."""
     fine = cv2.GaussianBlur(vis, (0, 0), _scaled(FINE, vis)).astype(np.float32)
     detail = fine - cv2.GaussianBlur(fine, (0, 0), _scaled(COARSE, vis))
-    detail -= np.clip(detail, -NOISE, NOISE)
+    ground = max(NOISE, GROUND * float(np.median(np.abs(detail[::4, ::4]))))
+    detail -= np.clip(detail, -ground, ground)
     detail *= 2 * weight * EDGE_GAIN
     return as_bytes(np.clip(luma + np.clip(detail, -EDGE_LIMIT, EDGE_LIMIT), 0, 255))
 

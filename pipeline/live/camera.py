@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 
 from pipeline.live.address import Address
 from pipeline.live.newest import Newest
+from pipeline.live.playback import Epoch
 from pipeline.live.reader import Reader, limits
 from pipeline.live.retry import Retry
 from pipeline.live.shots import OpenShots, Shot, Shots
@@ -38,12 +39,12 @@ class Camera:
         clock: Callable[[], float] = time.monotonic,
         wait: Callable[[threading.Event, float], bool] = threading.Event.wait,
         on_note: Callable[[str], None] | None = None,
-        epoch: float | None = None,
+        epoch: Epoch | None = None,
         open_source: OpenShots = open_shots,
         chance: random.Random | None = None,
     ) -> None:
         """name: `ir` or `vis`. clock: s. wait: for an event, at most some s. on_note: told each line worth telling;
-        the log if None. epoch: when the first frame of a file is due, s of the clock. chance: of the jitter.
+        the log if None. epoch: when the first frame of a file is due. chance: of the jitter.
         """
         self.name, self.address = name, address
         self.left_behind = 0

@@ -18,7 +18,7 @@ from pipeline.live.address import parse_address
 from pipeline.live.login import HIDDEN, redact
 from pipeline.live.loss import OnLoss
 from pipeline.live.match import Side
-from pipeline.live.status import Controls, Panel, View
+from pipeline.live.status import View
 from pipeline.live.yaml_file import read_yaml, yaml_text
 from pipeline.palettes import palette as parse_palette
 from pipeline.preview.bind import parse_bind
@@ -161,12 +161,6 @@ class LiveConfig(_Section):
     picture: Annotated[PictureSection, _short_for("view")] = PictureSection()
     record: Annotated[RecordSection, _short_for("path")] = RecordSection()
     preview: Annotated[PreviewSection, _short_for("address")] = PreviewSection()
-
-    def controls(self) -> Controls:
-        """What the controls begin with; recording if there is a path for it."""
-        names = ("view", "palette", "agc", "nudge", "weight", "hot_level", "overlay")
-        given = {name: getattr(self.picture, name) for name in names}
-        return Panel(Controls(**given, recording=self.record.path is not None)).controls
 
 
 def load_config(path: Path) -> LiveConfig:

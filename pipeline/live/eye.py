@@ -36,7 +36,8 @@ class Eye:
 
     def __init__(self, camera: LiveCamera, name: str, say: Callable[[str], None]) -> None:
         self._camera, self._name, self._say = camera, name, say
-        self._health = PictureHealth()
+        is_recording = camera.status().label.startswith("file:")
+        self._health = PictureHealth(has_shutter=name == "ir", is_recording=is_recording)
         self._notes: tuple[str, ...] = ()
         self.start, self.close = camera.start, camera.close
 

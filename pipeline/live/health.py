@@ -36,7 +36,18 @@ _WORDS: dict[Trouble, str] = {
 class PictureHealth:
     """Watches one camera's frames. One thread; fed with frames and times, it has no clock of its own."""
 
-    def __init__(self, *, stuck_frames: int = STUCK_FRAMES, flat_frames: int = FLAT_FRAMES) -> None:
+    def __init__(
+        self,
+        *,
+        has_shutter: bool = True,
+        is_recording: bool = False,
+        stuck_frames: int = STUCK_FRAMES,
+        flat_frames: int = FLAT_FRAMES,
+    ) -> None:
+        """has_shutter: a thermal camera, whose pauses are counted. is_recording: a file, where pictures that are bit
+        for bit alike (a still, a codec that repeats them) say nothing of a camera.
+        """
+        self._has_shutter, self._is_recording = has_shutter and not is_recording, is_recording
         self._stuck_frames, self._flat_frames = stuck_frames, flat_frames
         self._last: NDArray[Any] | None = None
         self._alike, self._alike_since = 0, 0.0
@@ -66,6 +77,8 @@ class PictureHealth:
         return notes
 
     def _watch_motion(self, luma: NDArray[Any], at: float, notes: list[str]) -> None:
+        if self._is_recording:
+            return
         if _are_alike(self._last, luma):
             self._alike += 1
             if self._alike == self._stuck_frames and not self._flat_run:  # a black picture is alike as well
@@ -97,6 +110,8 @@ class PictureHealth:
             self._begin(kind, self._flat_since, at, notes)
 
     def _count_pause(self, length: float, notes: list[str]) -> None:
+        if not self._has_shutter:
+            return
         self.longest_pause = max(self.longest_pause, length)
         self.pauses += 1
         if self.pauses == 1:

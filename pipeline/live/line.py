@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 TAKE = 0.2
 """s that a pump waits for a frame before it looks whether the run is over."""
+BUSY = 2.0
+"""s at work on one picture after which a person is told: meanwhile nothing else can be."""
 WAIT = 0.1
 """s that the line waits at most before it looks around."""
 
@@ -108,7 +110,7 @@ class LiveLine:
             skew_ms={key: skew[key] for key in ("last", "p95") if key in skew},
             stages_ms=stages,
             state=self._state(),
-            message=self._silence.line,
+            message=self._silence.line if now - self.beat < BUSY else _too_slow(now - self.beat),
             recording=self.recording(),
             backend=self._backend,
             uptime=now - self._started,
@@ -137,6 +139,13 @@ class LiveLine:
         if not self.meter.frames:
             return "starting"
         return "waiting" if self._silence.line else "fusing"
+
+
+def _too_slow(seconds: float) -> str:
+    return (
+        f"at work on one picture for {seconds:.1f} s: too slow to be live; "
+        "choose a smaller --size, --model jcae-lite, or a view without the network"
+    )
 
 
 def resident_bytes() -> int:

@@ -96,10 +96,12 @@ class Silence:
     def look(self, now: float, pairer: Pairer, watch: Watch, camera: Callable[[Side], CameraStatus]) -> str | None:
         """The line, if it is time to say it."""
         silent = now - max(pairer.paired, self._started)
-        if silent < SILENCE:
+        if silent < SILENCE and not watch.lost:
             self._told, self.line = None, ""
             return None
         self.line = f"no pair for {silent:.1f} s: {_reason(now, pairer, watch, camera)}"
+        if silent < SILENCE:  # in the status already; the loss itself has been told
+            return None
         if self._told is not None and now - self._told < REPEAT:
             return None
         self._told = now

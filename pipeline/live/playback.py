@@ -15,6 +15,26 @@ from pipeline.video_facts import nominal_rate
 
 PERIOD = 0.04
 """s from one frame to the next where a file says nothing: the last of a loop needs one."""
+LATE = 0.25
+"""s that a file makes up for by itself. More and all files wait: where decoding is slower than the file, frames would
+come ever later, and those of a second file be ever further away."""
+
+
+class Epoch:
+    """When files that play together begin: one for all of them, so that they wait for the slowest. Any thread."""
+
+    def __init__(self, at: float) -> None:
+        self.at = at
+        """s, on the clock of the files."""
+        self._lock = threading.Lock()
+
+    def due(self, place: float, now: float) -> tuple[float, float]:
+        """When a frame so many s into the play is due, and the s by which it was put off because that is long past."""
+        with self._lock:
+            behind = now - (self.at + place)
+            if behind > LATE:
+                self.at = now - place
+            return self.at + place, behind if behind > LATE else 0.0
 
 
 class Playback:
@@ -27,15 +47,15 @@ class Playback:
         address: Address,
         *,
         clock: Callable[[], float] = time.monotonic,
-        epoch: float | None = None,
+        epoch: Epoch | None = None,
         wait: Callable[[float], bool] = lambda seconds: threading.Event().wait(seconds),
         on_odd: OnOdd = lambda kind, text: None,
     ) -> None:
-        """Open a file. clock: s. epoch: when its first frame is due, on that clock; two files with one epoch stay
-        together; None: at once. wait: sleeps some s, True to give up. Raises SourceRefusedError.
+        """Open a file. clock: s. epoch: when its first frame is due; two files with one epoch stay together; None: at
+        once. wait: sleeps some s, True to give up. Raises SourceRefusedError.
         """
         self._address, self._clock, self._wait = address, clock, wait
-        self._epoch = epoch
+        self._epoch, self._on_odd = epoch, on_odd
         self._planes = ShotPlanes(address, on_odd)
         self._file = self._opened()
 
@@ -50,7 +70,7 @@ class Playback:
 
         Ends with the file unless it loops. Raises SourceRefusedError if not one picture can be decoded.
         """
-        epoch = self._clock() if self._epoch is None else self._epoch
+        epoch = self._epoch or Epoch(self._clock())
         start, last = 0.0, None  # s from the epoch: of this lap, of the frame before
         while True:
             first: float | None = None
@@ -61,11 +81,12 @@ class Playback:
                 at = start + (when - first) if when is not None and first is not None else (last or start) + period
                 if last is not None and at <= last:
                     continue  # a file that goes back: as `fuse` leaves such frames out
+                due = self._wait_for(epoch, at, is_first=last is None)
                 last = at
-                if self._address.realtime and self._wait_until(epoch + at):
+                if due is None:
                     return
                 luma, chroma = self._planes.read(frame)
-                yield Shot(luma, chroma, self._clock(), at, epoch + at, self._planes.colour)
+                yield Shot(luma, chroma, self._clock(), at, due, self._planes.colour)
             if last is None:
                 raise SourceRefusedError(f"{self._address.place}: not one picture can be decoded; copy the file again")
             if not self._address.loop:
@@ -84,7 +105,16 @@ class Playback:
         rate = nominal_rate(self._file.stream, is_timed=True)
         return float(1 / rate) if rate else PERIOD
 
-    def _wait_until(self, due: float) -> bool:
-        """False when the time has come; True to give up."""
-        ahead = due - self._clock()
-        return ahead > 0 and self._wait(ahead)
+    def _wait_for(self, epoch: Epoch, at: float, *, is_first: bool) -> float | None:
+        """When a frame is due, once that has come; None to give up."""
+        while True:
+            now = self._clock()
+            if not self._address.realtime:
+                return epoch.at + at
+            due, behind = epoch.due(at, now)
+            if behind and not is_first:  # opening may take its time
+                self._on_odd("late", f"fell {behind:.1f} s behind, decoding is too slow here; plays on from there")
+            if due <= now:
+                return due
+            if self._wait(due - now):  # and look again: another file may have put it off meanwhile
+                return None

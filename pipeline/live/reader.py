@@ -83,6 +83,7 @@ class Reader:
             self.failure, self.is_final = str(error), isinstance(error, SourceRefusedError)
         except Exception as error:  # whatever it is, the camera goes on trying
             self.failure = self.address.redact(f"{self.address.place}: {type(error).__name__}: {error}")
+            self.is_final = self.address.kind == "file"  # a file fails the same way again
         finally:
             self.over.set()
             self._on_end()

@@ -17,12 +17,13 @@ from pipeline.encoding import SinkSettings
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
 from pipeline.json_file import check_json_path, write_json
-from pipeline.live.address import parse_address
+from pipeline.live.address import Address, parse_address
 from pipeline.live.camera import Camera
-from pipeline.live.config import LiveConfig
+from pipeline.live.config import LiveConfig, RecordSection
 from pipeline.live.match import Side
 from pipeline.live.notify import Notifier
 from pipeline.live.pairing import Pairing
+from pipeline.live.playback import Epoch
 from pipeline.live.recorder import RecordSettings
 from pipeline.live.run import LiveJob, LiveRun, Viewers
 from pipeline.live.status import Controls, LiveStatus, Panel
@@ -32,8 +33,6 @@ from pipeline.rigging import clock_offset, rigging_of
 from pipeline.thermal import parse_region
 from pipeline.voice import Voice
 
-CODEC, PRESET = "libx264", "veryfast"
-"""Of a recording, if none is named: an encoder that keeps up beside a network."""
 STUCK = 30.0
 """s without the line coming round, after which the service manager is left to its own thoughts."""
 
@@ -55,7 +54,7 @@ class Session:
             check_json_path(stats, may_replace=may_replace)
         self._job = job_of(wanted, may_replace=may_replace)
         self._panel = panel_of(wanted)
-        self._addresses = {side: parse_address(text) for side, text in sources(wanted).items()}
+        self._addresses = {side: _live_address(text) for side, text in sources(wanted).items()}
         self._make_fuser = make_fuser or self._open_fuser
         self._voice, self._complain = Voice(), Voice(stderr=True)
         self.is_left_behind = False
@@ -69,7 +68,7 @@ class Session:
             interrupt = stack.enter_context(Interrupt())
             fuser = self._make_fuser()
             viewers, url = self._page(stack)
-            epoch = time.monotonic()  # files start together
+            epoch = Epoch(time.monotonic())  # files play together
             cameras: dict[Side, Camera] = {side: Camera(side, address, epoch=epoch)
                                            for side, address in self._addresses.items()}  # fmt: skip
             run = LiveRun(self._job, cameras, fuser, self._panel, viewers=viewers)
@@ -133,6 +132,14 @@ class Session:
             self._complain.print(line)
 
 
+def _live_address(text: str) -> Address:
+    """Raises InputError for a file that is not to be played at its own pace: a camera has one."""
+    address = parse_address(text)
+    if address.kind == "file" and not address.realtime:
+        raise InputError(f"{address.label}: realtime=0 has no pace to pair by; use `fuse` for files, or leave it out")
+    return address
+
+
 def sources(wanted: LiveConfig) -> dict[Side, str]:
     """Both addresses. Raises InputError if one is missing."""
     given: dict[Side, str | None] = {"ir": wanted.ir, "vis": wanted.vis}
@@ -147,16 +154,11 @@ def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
     pairing, geometry, record = wanted.pairing, wanted.geometry, wanted.record
     rigging = rigging_of(None if geometry.rig is None else Path(geometry.rig), geometry.depth)
     settings = None
+    _check_segments(record)
     if record.path is not None:
-        preset = record.preset if "preset" in record.model_fields_set else PRESET
         limits: dict[str, Any] = {} if record.min_free is None else {"min_free": record.min_free}
-        sink = SinkSettings(
-            CODEC if record.codec in (None, "auto") else record.codec,
-            record.crf,
-            preset,
-            threads=wanted.network.threads,
-            overwrite=may_replace,
-        )
+        threads = wanted.network.threads
+        sink = SinkSettings(record.codec, record.crf, record.preset, threads=threads, overwrite=may_replace)
         settings = RecordSettings(Path(record.path), record.segment, record.keep_age, record.keep_bytes, sink=sink,
                                   **limits)  # fmt: skip
     region = wanted.picture.region
@@ -168,6 +170,15 @@ def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
         settings,
         wanted.duration,
     )
+
+
+def _check_segments(record: RecordSection) -> None:
+    """Raises InputError for limits that nothing would come of."""
+    for name, needed in (("segment", "path"), ("keep_age", "segment"), ("keep_bytes", "segment")):
+        if getattr(record, name) is not None and getattr(record, needed) is None:
+            option = {"path": "--record OUT", "segment": "--segment TIME"}[needed]
+            given = f"--{name.replace('_', '-')} (record.{name})"
+            raise InputError(f"{given}: given without {option} (record.{needed}); give both or neither")
 
 
 def panel_of(wanted: LiveConfig) -> Panel:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 
 from pipeline.live.address import Address
 from pipeline.live.capture import Capture
-from pipeline.live.playback import Playback
+from pipeline.live.playback import Epoch, Playback
 from pipeline.live.shots import OnOdd, Shots
 
 
@@ -15,7 +15,7 @@ def open_shots(
     address: Address,
     *,
     clock: Callable[[], float],
-    epoch: float | None,
+    epoch: Epoch | None,
     wait: Callable[[float], bool],
     on_odd: OnOdd,
 ) -> AbstractContextManager[Shots]:

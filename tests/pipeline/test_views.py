@@ -224,6 +224,15 @@ def test_every_view_keeps_the_size_and_never_writes_into_the_pair(size, full, ch
         assert frame.chroma is None or [plane.shape for plane in frame.chroma] == [small, small]
 
 
+def test_in_a_thicket_only_what_stands_out_of_it_is_drawn():
+    """Every pixel has edges there; drawn all, they would hide the person that infrared shows."""
+    leaves = (100 + np.random.default_rng(0).normal(0, 30, (480, 640))).clip(0, 255).astype(np.uint8)
+    leaves[200:280, 300:340] = 255
+    edges = show("edges", flat(100, (480, 640)), leaves).luma.astype(int) - PAINT.luma[100]
+    assert (np.abs(edges) > 10).mean() < 0.12
+    assert np.abs(edges[195:205, 305:335]).max(axis=0).min() > 30  # the outline of what is bright
+
+
 @pytest.mark.parametrize("clip", ["m3svd_0111_1716", "m3svd_0115_1834"])
 def test_real_edges_are_thin_and_hot_is_what_is_warm(clip):
     frames = []

@@ -25,6 +25,7 @@ from pipeline.arguments import parse_size
 from pipeline.live.address import parse_address
 from pipeline.live.camera import Camera
 from pipeline.live.pairing import Pairing
+from pipeline.live.playback import Epoch
 from pipeline.live.recorder import RecordSettings
 from pipeline.live.run import LiveJob, LiveRun
 from pipeline.live.status import Controls, LiveStatus, Panel
@@ -82,7 +83,7 @@ class Soak:
 
 def soak(job: LiveJob, addresses: dict[str, str], fuser, seconds: float, *, warm_up: float, every: float) -> Soak:
     """Run the line and watch it."""
-    epoch = time.monotonic()
+    epoch = Epoch(time.monotonic())
     cameras = {side: Camera(side, parse_address(text), epoch=epoch) for side, text in addresses.items()}
     run = LiveRun(job, cameras, fuser, Panel(Controls(recording=job.record is not None)))  # type: ignore[arg-type]
     seen, due = Soak(), time.monotonic() + warm_up

@@ -18,6 +18,7 @@ from pipeline.live import retry
 from pipeline.live.address import parse_address
 from pipeline.live.camera import MAX_STUCK, Camera
 from pipeline.live.newest import OVERTAKEN, Newest
+from pipeline.live.playback import Epoch
 from pipeline.live.retry import Retry
 from pipeline.live.shots import Shot, SourceLostError, SourceRefusedError
 from tests.pipeline.live.proxy import Proxy
@@ -339,8 +340,18 @@ def test_a_file_that_ends_stops_its_camera_and_all_its_frames_came(tmp_path):
     camera.close()
 
 
+def test_a_file_that_fails_in_a_way_nobody_foresaw_is_not_tried_for_ever():
+    script, lines = Script(), []
+    script.tell("open", ZeroDivisionError("never"))
+    camera = Camera("ir", parse_address("file:a.mp4"), open_source=script.open, on_note=lines.append)
+    camera.start()
+    state_is(camera, "stopped")
+    assert lines == ["ir: a.mp4: ZeroDivisionError: never"]
+    assert script.opened == 1
+
+
 def test_two_looping_files_of_one_epoch_play_the_same_frame_at_the_same_time(tmp_path):
-    path, epoch = write_video(tmp_path / "a.mp4", numbered(10)), time.monotonic()
+    path, epoch = write_video(tmp_path / "a.mp4", numbered(10)), Epoch(time.monotonic())
     cameras = [
         Camera(name, parse_address(f"file:{path}?loop=1"), epoch=epoch, on_note=lambda line: None) for name in "ab"
     ]
@@ -350,7 +361,7 @@ def test_two_looping_files_of_one_epoch_play_the_same_frame_at_the_same_time(tmp
     for camera in cameras:
         for _ in range(15):
             one = camera.take(20)
-            seen.setdefault(round((one.captured - epoch) * 25), set()).add(number_of(one.frame.luma))
+            seen.setdefault(round((one.captured - epoch.at) * 25), set()).add(number_of(one.frame.luma))
         camera.close()
     assert all(numbers == {place % 10} for place, numbers in seen.items())
 

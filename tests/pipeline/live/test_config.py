@@ -14,6 +14,7 @@ pytest.importorskip("yaml", reason="the extra `live` is not installed")
 from pipeline.arguments import parse_bytes, parse_duration
 from pipeline.frames import InputError
 from pipeline.live.config import LiveConfig, config_text, load_config, with_options
+from pipeline.live.session import job_of, panel_of
 from pipeline.live.status import Controls
 from pipeline.sink import SinkSettings
 
@@ -44,7 +45,7 @@ def test_an_empty_file_is_a_run_of_defaults(load):
 
 def test_the_defaults_are_those_of_the_parts():
     config = LiveConfig()
-    assert config.controls() == Controls()
+    assert panel_of(config).controls == Controls()
     assert (config.record.codec, config.record.crf) == (SinkSettings().codec, SinkSettings().crf)
     assert (config.pairing.master, config.pairing.on_loss, config.preview.address) == ("vis", "hold", "127.0.0.1:8080")
 
@@ -65,9 +66,28 @@ def test_values_are_read_in_their_units(load):
     assert (config.geometry.size, config.geometry.shift) == ("640x480", (-6.0, 4.5))
     assert (config.record.segment, config.record.keep_age) == (600.0, 604800.0)
     assert (config.record.keep_bytes, config.record.min_free) == (20_000_000_000, 2**30)
-    assert config.controls() == Controls(
+    assert panel_of(config).controls == Controls(
         view="hot", agc="fixed:7000,9000", nudge=(1.0, -2.0), overlay=True, recording=True
     )
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ("segment: 10m", "--segment (record.segment): given without --record OUT (record.path); give both or neither"),
+        ("keep_age: 7d", "--keep-age (record.keep_age): given without --segment TIME (record.segment)"),
+        ("path: a.mp4, keep_bytes: 1G", "--keep-bytes (record.keep_bytes): given without --segment TIME"),
+    ],
+)
+def test_limits_of_a_recording_that_nothing_would_come_of_are_refused(load, record, words):
+    with pytest.raises(InputError, match=re.escape(words)):
+        job_of(load(f"record: {{{record}}}"), may_replace=False)
+
+
+@pytest.mark.parametrize("record", ["{path: a.mp4}", "{path: a.mp4, codec: auto}"])
+def test_a_recording_without_a_codec_or_with_auto_is_h264_that_keeps_up(load, record):
+    sink = job_of(load(f"record: {record}"), may_replace=False).record.sink
+    assert (sink.encoder, sink.preset) == ("libx264", "veryfast")
 
 
 def test_a_section_may_be_one_word(load):

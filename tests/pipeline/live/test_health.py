@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from pipeline.frames import Frame
+from pipeline.live.eye import Eye
 from pipeline.live.health import PictureHealth
+from pipeline.live.status import CameraStatus, LiveFrame
 
 PERIOD = 0.04
 
@@ -48,6 +53,44 @@ def test_a_shutter_pause_is_counted_and_said_once():
     assert camera.health.pauses == 5
     assert camera.health.longest_pause == pytest.approx(15 * PERIOD)
     assert camera.health.troubles == ()
+
+
+def test_a_visible_camera_has_no_shutter_that_corrects_but_can_be_stuck():
+    camera = Camera(8, has_shutter=False)
+    camera.show(camera.scene(), times=45)
+    camera.show(times=20)
+    camera.show(np.full((60, 80), 9, np.uint8), times=20)
+    camera.show(times=20)
+    assert (camera.notes, camera.health.pauses) == ([], 0)
+    camera.show(camera.scene(), times=60)
+    assert camera.health.troubles == ("stuck",)
+
+
+def test_a_recording_that_stands_still_is_not_called_broken_but_black_is_still_told():
+    camera = Camera(8, is_recording=True)
+    camera.show(camera.scene(), times=300)
+    camera.show(times=20)
+    camera.show(camera.scene(), times=45)
+    camera.show(times=20)
+    assert (camera.notes, camera.health.pauses) == ([], 0)
+    camera.show(np.zeros((60, 80), np.uint8), times=60)
+    assert camera.health.troubles == ("black",)
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "count"), [("ir", "rtsp://cam/s", 1), ("vis", "rtsp://cam/s", 0), ("ir", "file:a.mp4", 0)]
+)
+def test_only_a_live_infrared_camera_is_said_to_pause(name, label, count):
+    said, rng = [], np.random.default_rng(0)
+    scenes = [rng.integers(0, 255, (60, 80)).astype(np.uint8) for _ in range(3)]
+    pictures = [scenes[0]] + [scenes[1]] * 20 + [scenes[2]]
+    frames = [LiveFrame(Frame(picture, None, k, k / 25, k), k / 25, k / 25) for k, picture in enumerate(pictures)]
+    camera = SimpleNamespace(start=None, close=None, take=lambda timeout: frames.pop(0),
+                             status=lambda: CameraStatus(name, label))  # fmt: skip
+    eye = Eye(camera, name, said.append)
+    for _ in pictures:
+        eye.take(0)
+    assert len(said) == len(eye.status().notes) == count
 
 
 def test_doubled_frames_are_no_pause():

@@ -131,6 +131,28 @@ def test_silence_is_explained_after_two_seconds_and_once_a_minute():
     assert len(lines) == 4  # at 2, 62, 122 and 182 s
 
 
+def test_the_status_names_a_lost_camera_as_soon_as_it_is_lost():
+    stage = Stage(without(camera(9, 9), 3, 9), camera(25, 9))
+    stage.play(2.9)
+    assert stage.line.status().message == ""
+    stage.play(3.7)  # before the two seconds after which it is said aloud
+    assert stage.line.status().state == "ir lost"
+    assert stage.line.status().message.startswith("no pair for 0.")
+    assert "ir sent its last frame 0." in stage.line.status().message
+    assert not [line for line in stage.said if line.startswith("no pair")]
+
+
+def test_a_network_at_work_for_seconds_on_one_picture_is_told_in_the_status_meanwhile():
+    stage = Stage(camera(25, 9), camera(25, 9))
+    messages = []
+    stage.fuser.fuse_next = lambda ir, vis, state: (
+        stage.pass_time(1.9), messages.append(stage.line.status().message),
+        stage.pass_time(3.1), messages.append(stage.line.status().message), (ir, None))[-1]  # fmt: skip
+    stage.play(4)
+    assert messages[0] == ""
+    assert messages[1].startswith("at work on one picture for 5.0 s: too slow to be live; choose a smaller --size")
+
+
 def test_a_tolerance_too_small_is_named_with_what_would_do():
     stage = Stage(camera(25, 8, start=0.013), camera(25, 8), tolerance=0.002)
     stage.play(8)

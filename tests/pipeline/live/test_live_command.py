@@ -139,6 +139,7 @@ def test_a_recording_that_exists_is_refused_before_anything_is_opened(pair, tmp_
     ("options", "said"),
     [
         ({"vis": None}, r"no vis camera; give --vis URL"),
+        ({"vis": "file:vis.mp4?realtime=0"}, r"vis.mp4.*realtime=0 has no pace.*use `fuse`"),
         ({"geometry.rig": "no.json"}, r"no.json: No such file"),
         ({"geometry.depth": 3.0}, r"--depth 3: is of a rig"),
         ({"picture.agc": "fixed:5,1"}, r"--agc.*fixed:LO,HI"),
