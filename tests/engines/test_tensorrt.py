@@ -56,11 +56,11 @@ class Bench:
     """Opens devices, each with a TensorRT of its own, and networks on them."""
 
     def __init__(self, library, info, monkeypatch):
-        self.library, self.info, self.patch = library, info, monkeypatch
+        self.kernels, self.info, self.patch = library, info, monkeypatch
         self.networks, self.devices, self.told = [], [], []
 
     def device(self, *, backend="tensorrt", version=None, faults=(), target="sm_00", **options):
-        device = HostDevice(self.library, MAPS, **options)
+        device = HostDevice(self.kernels, MAPS, **options)
         device.target = target
         self.trt = fake_trt(device, backend, version=version, present=target, faults=faults)
         self.patch.setitem(sys.modules, {"tensorrt": "tensorrt", "rtx": "tensorrt_rtx"}[backend], self.trt)
