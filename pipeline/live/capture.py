@@ -12,7 +12,13 @@ import av
 import av.logging
 from av.codec.context import Flags
 from av.container import InputContainer
-from av.error import FFmpegError, HTTPForbiddenError, HTTPNotFoundError, HTTPUnauthorizedError
+from av.error import (
+    FFmpegError,
+    HTTPForbiddenError,
+    HTTPNotFoundError,
+    HTTPUnauthorizedError,
+    InvalidDataError,
+)
 from av.packet import Packet
 from av.stream import Disposition
 from av.video.stream import VideoStream
@@ -180,4 +186,8 @@ def _reason(error: Exception, login: Login) -> str:
             return "may not be opened; check its permissions, for a camera the group `video`"
         case FileNotFoundError():
             return "no such device; is the camera plugged in?"
+        case InvalidDataError():
+            return "it closed without an answer, or what it sends is no video; is the camera on, and the address right?"
+        case EOFError():
+            return "it closed the connection"
     return login.clean(str(getattr(error, "strerror", None) or "")) or type(error).__name__

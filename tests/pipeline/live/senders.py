@@ -52,7 +52,7 @@ def sender_of(data, *, then_wait=True, parts=1, pause=0.0):
     """For `tcp_server`: send some bytes in parts, then keep the connection open or end it."""
 
     def give(client, over):
-        size = -(-len(data) // parts)
+        size = max(-(-len(data) // parts), 1)
         for start in range(0, len(data), size):
             client.sendall(data[start : start + size])
             if over.wait(pause):

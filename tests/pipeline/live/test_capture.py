@@ -111,10 +111,11 @@ def test_the_end_of_a_stream_is_an_error_for_a_camera_and_every_picture_before_i
     assert np.diff([shot.pts for shot in got]) == pytest.approx([0.04] * 19)
 
 
-def test_bytes_that_are_no_video_are_told():
-    with tcp_server(sender_of(b"hello " * 9999, then_wait=False)) as port:
-        said, _ = lost(f"tcp://127.0.0.1:{port}")
-    assert said.startswith(f"127.0.0.1:{port}: Invalid data found")
+@pytest.mark.parametrize(("scheme", "sent"), [("tcp", b"hello " * 9999), ("tcp", b""), ("rtsp", b"")])
+def test_bytes_that_are_no_video_are_told_and_so_is_an_answer_without_any(scheme, sent):
+    with tcp_server(sender_of(sent, then_wait=False)) as port:
+        said, _ = lost(f"{scheme}://127.0.0.1:{port}")
+    assert said.startswith(f"127.0.0.1:{port}: it closed without an answer, or what it sends is no video; is")
 
 
 def test_mjpeg_over_http_comes_through_and_has_no_clock_of_its_own():
