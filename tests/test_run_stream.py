@@ -183,7 +183,7 @@ def test_a_file_that_ends_early_is_fused_as_far_as_it_goes_and_reported(pair, tm
 @pytest.fixture(scope="module")
 def long_pair(tmp_path_factory):
     return write_pair(
-        tmp_path_factory.mktemp("long"), Scene(width=96, height=64, frames=3000, shift=(0, 0), offset=0.0)
+        tmp_path_factory.mktemp("long"), Scene(width=192, height=144, frames=3000, shift=(0, 0), offset=0.0)
     )
 
 
