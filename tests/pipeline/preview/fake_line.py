@@ -90,7 +90,7 @@ class FakeLine:
             cameras, pairs=self.count, drops={"no partner": self.count // 50}, fps=24.9 + 0.1 * wave, state="fusing",
             latency_ms={"p50": 62.0, "p95": 81.0 + 3 * wave, "last": 62 + 9 * wave},
             skew_ms={"last": 4 * wave, "p95": 4.0}, stages_ms={"fuse": {"p50": 31.2, "p95": 36.0}},
-            backend="jcae-lite on cpu", uptime=now - self.began, rss_bytes=312_000_000,
+            backend="jcae on cpu", uptime=now - self.began, rss_bytes=312_000_000,
         )  # fmt: skip
 
     def _run(self):
