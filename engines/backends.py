@@ -30,6 +30,7 @@ def open_backend(info: ModelInfo, backend: Backend, *, threads: int, precision: 
         return _open_first(info, threads=threads, precision=precision, on_progress=on_progress)
     if backend not in GPU_BACKENDS:
         raise BackendError(f"backend {backend!r}: not known; use {', '.join(get_args(Backend))}")
+    info.require_parts(f"backend {backend}")
     try:
         gpu = find_gpu()
     except NoGpuError as error:
@@ -43,6 +44,9 @@ def _open_first(info: ModelInfo, *, threads: int, precision: Precision, on_progr
         gpu = find_gpu()
     except NoGpuError as error:
         logger.info("backend cpu: %s", error)
+        return _open_cpu(info, threads)
+    if info.kind == "graph":
+        on_progress(f"{gpu.name} is not used: model {info.name} is one whole graph, which runs on cpu only")
         return _open_cpu(info, threads)
     reasons = []
     for backend in GPU_BACKENDS:

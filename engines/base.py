@@ -147,5 +147,5 @@ def open_fuser(
     from engines.backends import open_backend
     from engines.model import load_model
 
-    info = load_model("jcae" if model == "auto" else model)
+    info = load_model(model)
     return open_backend(info, backend, threads=threads, precision=precision, on_progress=on_progress)

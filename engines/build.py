@@ -154,6 +154,7 @@ def _targets(compiler: Compiler, asked: Sequence[str]) -> list[str]:
 
 def networks(info: ModelInfo, precision: Precision, profile: Profile, batch: int = 1) -> list[Network]:
     """What the engines of a model are built from. Raises BackendError, ModelError, ProfileError."""
+    info.require_parts("an engine")
     try:
         from engines.fp16 import load_graph, tensor_shapes, typed_bytes
         from engines.one_stack import one_stack

@@ -5,14 +5,16 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 
 from engines.base import CrotalusError
 
 SHIPPED = Path(__file__).parent / "models"
 """Folder of the models that come with the package."""
+DEFAULT = "jcae-e2e"
+"""What `auto` is."""
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz"}
 """Suffixes of formats that can run code when read."""
 
@@ -34,14 +36,16 @@ class ModelInfo(BaseModel):
     format: int = Field(1, ge=1, le=1)
     """Version of this file's layout."""
     name: str
+    kind: Literal["jcae", "graph"] = "jcae"
+    """`jcae`: encoders, rules, decoder, and all of them in one graph; `graph`: another network, that graph alone."""
     multiple: int = Field(ge=1)
     """Sides that the graphs take are multiples of this, px."""
     margin: int = Field(ge=0)
     """Context that the graphs eat at each border, px; the fuser adds it by reflection."""
-    maps: int = Field(ge=1)
-    """Feature maps of a branch, M."""
-    activity_ratio: float = Field(gt=0, le=1)
-    """T / (h w) of Eq. 9."""
+    maps: int = Field(0, ge=0)
+    """Feature maps of a branch, M; 0 for a `graph`, which shows none."""
+    activity_ratio: float = Field(1, gt=0, le=1)
+    """T / (h w) of Eq. 9; means nothing for a `graph`."""
     files: dict[FileName, Sha256]
     """sha256 of each file beside model.json."""
     training: dict[str, Any] = {}
@@ -50,6 +54,22 @@ class ModelInfo(BaseModel):
     """Measured on pictures that were not trained on."""
     folder: Path = Field(Path(), exclude=True)
     """Where it was loaded from; not in the file."""
+
+    @model_validator(mode="after")
+    def _hold_together(self) -> Self:
+        if self.kind == "jcae" and (self.maps < 1 or "activity_ratio" not in self.model_fields_set):
+            raise ValueError("a model of kind jcae says its maps, 1 or more, and its activity_ratio")
+        if self.kind == "graph" and self.maps:
+            raise ValueError(f"{self.maps} maps for kind graph, which shows none; give 0")
+        return self
+
+    def require_parts(self, what: str) -> None:
+        """Return if encoders and decoder are there one by one, as `what` takes them. Raises ModelError."""
+        if self.kind != "jcae":
+            raise ModelError(
+                f"model {self.name}: one whole graph, and {what} takes encoders and decoder; use --backend cpu, or a "
+                "model of kind jcae"
+            )
 
     def path(self, name: str) -> Path:
         """Full path of one of the model's files. Raises ModelError if the model has no such file."""
@@ -64,7 +84,7 @@ def shipped_models() -> list[str]:
 
 
 def load_model(model: str | Path) -> ModelInfo:
-    """The model of a shipped name or a folder with `model.json`, every file checked against its hash.
+    """The model of `auto`, a shipped name or a folder with `model.json`, every file checked against its hash.
 
     Raises ModelError: unknown name, no or wrong model.json, a file missing or changed, or a pickle.
     """
@@ -98,6 +118,8 @@ def sha256(path: Path) -> str:
 
 
 def _folder(model: str | Path) -> Path:
+    if model == "auto":
+        return SHIPPED / DEFAULT
     path = Path(model)
     if path.suffix.lower() in PICKLES:
         raise ModelError(

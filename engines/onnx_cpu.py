@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 GRAPH = "fuser.onnx"
+INPUTS = {"jcae": {"ir", "vis", "threshold"}, "graph": {"ir", "vis"}}
+"""Of the graph, for each kind of model."""
 BYTES_PER_PIXEL = 1500
 """Peak memory of the full network: 1470 measured at 640x480, 1060 at 1280x720."""
 
@@ -45,14 +47,14 @@ class OnnxFuser:
         # One by one: a batch takes N times the memory and saves no time on a CPU.
         return np.stack([self._run(a, b, None)[0] for a, b in zip(ir, vis, strict=True)]) if len(ir) else ir.copy()
 
-    def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState]:
-        """Fused luma (H, W) and the rule each map followed, for the next pair of the stream."""
+    def fuse_next(self, ir: Luma, vis: Luma, state: StreamState | None) -> tuple[Luma, StreamState | None]:
+        """Fused luma (H, W) and the rule each map followed, for the next pair of the stream; None without rules."""
         check_inputs(ir, vis)
         if ir.ndim != 2:
             raise ValueError(f"a stream takes one pair at a time, (H, W); given {ir.shape}")
         averaged = None if state is None else state.averaged
         fused, averaged = self._run(ir, vis, averaged)
-        return fused, StreamState(averaged)
+        return fused, None if averaged is None else StreamState(averaged)
 
     def start(self, *, follows: bool) -> SerialFlight:
         """A run of pairs, one after the other."""
@@ -62,15 +64,17 @@ class OnnxFuser:
         """Give the network's memory back."""
         self._session, self._padded = None, None
 
-    def _run(self, ir: Luma, vis: Luma, averaged: NDArray[np.bool_] | None) -> tuple[Luma, NDArray[np.bool_]]:
+    def _run(self, ir: Luma, vis: Luma, averaged: NDArray[np.bool_] | None) -> tuple[Luma, NDArray[np.bool_] | None]:
         if self._session is None:
             raise ValueError("this fuser is closed; open another")
         self._check_memory(ir.shape[0], ir.shape[1])
-        threshold = next_threshold(averaged, maps=self.info.maps, ratio=self.info.activity_ratio)
-        padded_ir, padded_vis = self._pad(ir, vis)
-        feed = {"ir": padded_ir[None], "vis": padded_vis[None], "threshold": threshold}
-        fused, activity = self._session.run(["fused", "activity"], feed)
         height, width = ir.shape
+        padded_ir, padded_vis = self._pad(ir, vis)
+        feed = {"ir": padded_ir[None], "vis": padded_vis[None]}
+        if self.info.kind == "graph":
+            return self._session.run(["fused"], feed)[0][0, :height, :width], None
+        threshold = next_threshold(averaged, maps=self.info.maps, ratio=self.info.activity_ratio)
+        fused, activity = self._session.run(["fused", "activity"], {**feed, "threshold": threshold})
         return fused[0, :height, :width], averaged_maps(activity[0], threshold)
 
     def _pad(self, ir: Luma, vis: Luma) -> tuple[Luma, Luma]:
@@ -127,12 +131,19 @@ def _open_session(info: ModelInfo, threads: int) -> onnxruntime.InferenceSession
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its messages come back in the exception
     try:
-        return onnxruntime.InferenceSession(info.path(GRAPH), options, providers=["CPUExecutionProvider"])
+        session = onnxruntime.InferenceSession(info.path(GRAPH), options, providers=["CPUExecutionProvider"])
     except ModelError:
         raise
     except Exception as error:  # ONNX Runtime's own exceptions share no base class
         reason = str(error).splitlines()[0]
         raise ModelError(f"{info.path(GRAPH)}: ONNX Runtime cannot load it ({reason}); export it again") from error
+    found, wanted = {port.name for port in session.get_inputs()}, INPUTS[info.kind]
+    if found != wanted:
+        raise ModelError(
+            f"{info.path(GRAPH)}: takes {', '.join(sorted(found))}, a model of kind {info.kind} takes "
+            f"{', '.join(sorted(wanted))}; export it again"
+        )
+    return session
 
 
 def check_inputs(ir: Picture, vis: Picture) -> None:

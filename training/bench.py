@@ -21,14 +21,22 @@ from rich.console import Console
 from rich.progress import track
 
 from engines.model import sha256
+from training.clip_rows import clip_row
+from training.clips import ClipJob, clip_fingerprint
 from training.data import read_luma
 from training.methods import Job, fingerprint, fused
 from training.rows import Row, fusion_row
 
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Libraries read them as they load; each process has one core."""
-SOURCES = ("rows.py", "methods.py", "metrics/*.py", "../engines/onnx_cpu.py")
+SOURCES = ("rows.py", "methods.py", "metrics/*.py", "../engines/onnx_cpu.py", "../engines/classical/*.py")
 """What decides the numbers; a change of it makes what was kept stale."""
+CLIP_SOURCES = ("clips.py", "clip_rows.py", "video.py", "../engines/rules.py")
+"""And of clips."""
+
+
+Work = Job | ClipJob
+"""A picture or a clip."""
 
 
 class BenchError(RuntimeError):
@@ -36,7 +44,7 @@ class BenchError(RuntimeError):
 
 
 def measure_all(
-    jobs: Sequence[Job], *, kept: Path | None = None, workers: int = 1, console: Console | None = None
+    jobs: Sequence[Work], *, kept: Path | None = None, workers: int = 1, console: Console | None = None
 ) -> list[Row]:
     """The row of each job, in their order.
 
@@ -78,22 +86,29 @@ def read_kept(path: Path) -> dict[str, Row]:
 
 
 @functools.cache
-def code_version() -> str:
-    """Hash of all code and libraries that decide the numbers."""
+def code_version(more: tuple[str, ...] = ()) -> str:
+    """Hash of all code and libraries that decide the numbers. more: files beside `SOURCES`."""
     folder = Path(__file__).parent
-    files = sorted(path for pattern in SOURCES for path in folder.glob(pattern))
+    files = sorted(path for pattern in (*SOURCES, *more) for path in folder.glob(pattern))
     parts = [np.__version__, cv2.__version__, *(sha256(path) for path in files)]
     return hashlib.sha256(" ".join(parts).encode()).hexdigest()
 
 
-def _keys(jobs: Sequence[Job]) -> list[str]:
+def _keys(jobs: Sequence[Work]) -> list[str]:
     """One a job: a hash of its sources, of what fuses them, and of the code."""
     of_file = functools.cache(sha256)
-    parts = ((code_version(), of_file(job.pair.ir), of_file(job.pair.vis), fingerprint(job)) for job in jobs)
+    parts = ((of_file(job.pair.ir), of_file(job.pair.vis), *_made_by(job)) for job in jobs)
     return [hashlib.sha256(" ".join(part).encode()).hexdigest() for part in parts]
 
 
-def _measured(jobs: dict[str, Job], workers: int) -> Iterator[tuple[str, Row]]:
+def _made_by(job: Work) -> tuple[str, ...]:
+    """What fuses and measures a job."""
+    if isinstance(job, ClipJob):
+        return code_version(CLIP_SOURCES), clip_fingerprint(job)
+    return code_version(), fingerprint(job)
+
+
+def _measured(jobs: dict[str, Work], workers: int) -> Iterator[tuple[str, Row]]:
     """Rows with their keys, as they come."""
     if workers <= 1:
         for key, job in jobs.items():
@@ -111,7 +126,9 @@ def _measured(jobs: dict[str, Job], workers: int) -> Iterator[tuple[str, Row]]:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _row(job: Job) -> Row:
+def _row(job: Work) -> Row:
+    if isinstance(job, ClipJob):
+        return clip_row(job)
     return fusion_row(read_luma(job.pair.ir), read_luma(job.pair.vis), fused(job))
 
 

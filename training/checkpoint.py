@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from training.command import first_line
-from training.network import JCAE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,7 +35,7 @@ class Point:
 
     step: int
     loss: float
-    """Eq. 5, both pictures."""
+    """Eq. 5, both pictures; or the fusion loss."""
     ssim_ir: float
     ssim_vis: float
     seconds: float
@@ -43,11 +43,18 @@ class Point:
 
 
 def save_checkpoint(
-    path: Path, network: JCAE, optimizer: torch.optim.Optimizer, settings: dict[str, Any], step: int, curve: list[Point]
+    path: Path,
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    settings: dict[str, Any],
+    step: int,
+    curve: list[Point],
+    *,
+    average: dict[str, Any] | None = None,
 ) -> None:
     """Write all that a run needs to go on; a reader sees the old file or the new one, never half of one.
 
-    Raises SaveError, e.g. if the disk is full.
+    average: of the weights, if the run keeps one. Raises SaveError, e.g. if the disk is full.
     """
     state = {
         "network": network.state_dict(),
@@ -55,6 +62,7 @@ def save_checkpoint(
         "settings": settings,
         "step": step,
         "curve": [asdict(point) for point in curve],
+        **({} if average is None else {"average": average}),
     }
     part = path.with_suffix(".part")
     try:
@@ -87,7 +95,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return state
 
 
-def restore(path: Path, state: dict[str, Any], network: JCAE, optimizer: torch.optim.Optimizer | None = None) -> None:
+def restore(
+    path: Path, state: dict[str, Any], network: nn.Module, optimizer: torch.optim.Optimizer | None = None
+) -> None:
     """Put a checkpoint's tensors into the network and the optimizer, in place. Raises CheckpointError.
 
     path: of the checkpoint, for the message.
@@ -100,28 +110,31 @@ def restore(path: Path, state: dict[str, Any], network: JCAE, optimizer: torch.o
         raise CheckpointError(f"{path}: its tensors are not this network's; delete it to start anew") from error
 
 
-def write_curve(folder: Path, curve: list[Point]) -> None:
-    """`loss.csv` and `loss.png` of the run so far. Raises SaveError."""
+def write_curve(folder: Path, curve: list[Point], *, is_fusion: bool = False) -> None:
+    """`loss.csv` and `loss.png` of the run so far. is_fusion: what the loss is of. Raises SaveError."""
     try:
         with (folder / "loss.csv").open("w", newline="") as file:
             writer = csv.DictWriter(file, list(Point.__dataclass_fields__))
             writer.writeheader()
             writer.writerows(asdict(point) for point in curve)
-        _draw(curve).savefig(folder / "loss.png", dpi=110)
+        _draw(curve, is_fusion).savefig(folder / "loss.png", dpi=110)
     except OSError as error:
         raise SaveError(f"{folder}: loss curve not written ({error.strerror or error})") from error
 
 
-def _draw(curve: list[Point]) -> Figure:
+def _draw(curve: list[Point], is_fusion: bool) -> Figure:
     from matplotlib.figure import Figure  # not pyplot, which would choose a backend for the whole process
 
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     steps = [p.step for p in curve]
-    left.semilogy(steps, [p.loss for p in curve], lw=0.8)
-    left.set(xlabel="step", ylabel="loss (Eq. 5)", title="RMSE + 100 (1 - SSIM), both pictures")
+    left.plot(steps, [p.loss for p in curve], lw=0.8)
+    left.set(xlabel="step", ylabel="loss", title="fusion loss")
+    if not is_fusion:
+        left.set(yscale="log", ylabel="loss (Eq. 5)", title="RMSE + 100 (1 - SSIM), both pictures")
     right.plot(steps, [p.ssim_ir for p in curve], lw=0.8, label="ir")
     right.plot(steps, [p.ssim_vis for p in curve], lw=0.8, label="vis")
-    right.set(xlabel="step", ylabel="SSIM", title="SSIM of the reconstruction", ylim=(0.8, 1))
+    what, lowest = ("fused picture", 0.4) if is_fusion else ("reconstruction", 0.8)
+    right.set(xlabel="step", ylabel="SSIM", title=f"SSIM of the {what}", ylim=(lowest, 1))
     right.legend()
     return figure

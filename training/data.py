@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,24 +92,33 @@ def read_luma(path: Path) -> NDArray[np.uint8]:
 
 
 def draw_batch(
-    pairs: Sequence[ImagePair], *, size: int, count: int, seed: int, step: int, share: slice = slice(None)
+    pairs: Sequence[ImagePair],
+    *,
+    size: int,
+    count: int,
+    seed: int,
+    step: int,
+    share: slice = slice(None),
+    read: Callable[[Path], NDArray[np.uint8]] = read_luma,
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Random crops of random pairs, IR and VIS (N, 1, size, size) uint8.
 
     The draw depends on seed and step alone, so that a resumed run sees what an unbroken one would have seen;
-    `share` picks the part of the batch that one of several processes takes.
+    `share` picks the part of the batch that one of several processes takes. read: what gives a picture's luma.
     """
     rng = np.random.default_rng((seed, step))
     plans = [(int(rng.integers(len(pairs))), rng.random(4)) for _ in range(count)]
-    crops = [_crop(pairs[index], draw, size) for index, draw in plans[share]]
+    crops = [_crop(pairs[index], draw, size, read) for index, draw in plans[share]]
     return np.stack([ir for ir, _ in crops])[:, None], np.stack([vis for _, vis in crops])[:, None]
 
 
-def _crop(pair: ImagePair, draw: NDArray[np.float64], size: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def _crop(
+    pair: ImagePair, draw: NDArray[np.float64], size: int, read: Callable[[Path], NDArray[np.uint8]]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The same crop and flips of both pictures. draw: four numbers in 0..1."""
     top, left = int(draw[0] * (pair.height - size + 1)), int(draw[1] * (pair.width - size + 1))
     down, across = (-1 if draw[2] < 0.5 else 1), (-1 if draw[3] < 0.5 else 1)
-    ir, vis = (read_luma(p)[top : top + size, left : left + size][::down, ::across] for p in (pair.ir, pair.vis))
+    ir, vis = (read(p)[top : top + size, left : left + size][::down, ::across] for p in (pair.ir, pair.vis))
     return ir, vis
 
 

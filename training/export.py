@@ -111,7 +111,7 @@ def check(network: JCAE, folder: Path) -> None:
     """
     rng = np.random.default_rng(0)
     for height, width in CHECK_SIZES:
-        ir, vis = (_textured(rng, height + 2 * MARGIN, width + 2 * MARGIN) for _ in range(2))
+        ir, vis = (textured(rng, height + 2 * MARGIN, width + 2 * MARGIN) for _ in range(2))
         _check_pair(network, folder, np.stack([ir, vis]), np.stack([vis, ir]))
 
 
@@ -168,7 +168,7 @@ def _expect_shape(file: str, found: NDArray[Any], wanted: NDArray[Any]) -> None:
         raise ExportError(f"{file}: gives {found.shape}, the network {wanted.shape}")
 
 
-def _textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
+def textured(rng: np.random.Generator, height: int, width: int) -> NDArray[np.uint8]:
     """A smooth ramp with noise and flat patches, so that dead and busy maps both occur."""
     ramp = np.linspace(0, 255, width)[None] * np.linspace(0.2, 1, height)[:, None]
     ramp[: height // 3] = ramp[: height // 3].mean()
@@ -219,6 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     network, name = JCAE(), given.name or given.output.resolve().name
     try:
         state = load_checkpoint(given.checkpoint)
+        state["network"] = state.get("average", state["network"])
         restore(given.checkpoint, state, network)
         metrics = read_metrics(given.metrics) if given.metrics else {}
         training = {"data": given.data, "taken_steps": state["step"], **state["settings"]}

@@ -80,7 +80,7 @@ class Graph:
         return name
 
     def conv(self, x: str, layer: str, out: str) -> str:
-        """An unpadded 3x3 convolution."""
+        """An unpadded convolution."""
         return self.add("Conv", x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"), out=out)
 
     def model(self, name: str, inputs: Mapping[str, Port], outputs: Mapping[str, Port]) -> onnx.ModelProto:
@@ -118,27 +118,27 @@ def fuser_graph(slots: Mapping[str, Slot], maps: int) -> onnx.ModelProto:
     """
     graph = Graph(slots)
     for name in ("ir", "vis"):
-        _scale(graph, name)
+        add_scaled(graph, name)
         _encode(graph, f"{name}_luma", f"private_{name}", f"private_{name}")
         _encode(graph, f"{name}_luma", "common", f"common_{name}")
     graph.add("Max", "private_ir", "private_vis", out="private")  # Eq. 8
     _common_rule(graph)
     graph.add("Add", _decode(graph, "common", "c"), _decode(graph, "private", "p"), out="luma")  # Eq. 4
-    _to_bytes(graph)
+    add_bytes(graph)
     picture: Port = (TensorProto.UINT8, ("N", "H", "W"))
     inputs = {"ir": picture, "vis": picture, "threshold": (TensorProto.FLOAT, (maps,))}
     fused = (TensorProto.UINT8, ("N", "H_out", "W_out"))
     return graph.model("fuser", inputs, {"fused": fused, "activity": (TensorProto.FLOAT, ("N", maps))})
 
 
-def _scale(graph: Graph, name: str) -> None:
+def add_scaled(graph: Graph, name: str) -> None:
     """(N, H, W) uint8 -> (N, 1, H, W) float in 0..1."""
     graph.add("Cast", name, out=f"{name}_float", to=TensorProto.FLOAT)
     graph.add("Div", f"{name}_float", graph.constant("white", 255, np.float32), out=f"{name}_unit")
     graph.add("Unsqueeze", f"{name}_unit", graph.constant("axis_channel", [1], np.int64), out=f"{name}_luma")
 
 
-def _to_bytes(graph: Graph) -> None:
+def add_bytes(graph: Graph) -> None:
     """`luma` (N, 1, H, W) float, rounded half to even and clipped -> `fused` (N, H, W) uint8."""
     graph.add("Squeeze", "luma", graph.constant("axis_channel", [1], np.int64), out="luma_flat")
     graph.add("Mul", "luma_flat", graph.constant("white", 255, np.float32), out="luma_255")

@@ -29,7 +29,9 @@ def measure(method: str | Path, folders: Sequence[Path], *, every: int = 1, work
 def main(arguments: Sequence[str] | None = None) -> None:
     """The command line. Exit code 2 for what cannot be used, 1 for a process that was killed, 130 for Ctrl-C."""
     parser = Parser(prog="python -m training.measure", description=__doc__)
-    parser.add_argument("method", help="a shipped model's name, a model folder, or a folder of fused pictures")
+    parser.add_argument(
+        "method", help="a shipped model's name, a model folder, a folder of fused pictures, or gff, ..."
+    )
     parser.add_argument("--pairs", type=Path, nargs="+", required=True, metavar="DIR", help="folders with ir/ and vis/")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="every N-th pair only")
     given = parser.parse_args(arguments)

@@ -8,17 +8,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.model import load_model, sha256
+from engines.classical import CLASSICAL, open_classical
+from engines.model import load_model, sha256, version
 from engines.onnx_cpu import OnnxFuser
 from training.data import SUFFIXES, DataError, ImagePair, read_luma
 
 Luma = NDArray[np.uint8]
-LEVELS = 4
-"""Of the Laplacian pyramid, as in the usual OpenCV recipe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +28,8 @@ class Method:
     kind: Literal["formula", "model", "results"]
     folder: Path = Path()
     """Of the model or the results."""
+    formula: str = ""
+    """One of `CLASSICAL`, if it is not one of `FORMULAS` by its name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,34 +42,23 @@ class Job:
     """The fused picture, if it was made by others."""
 
 
-def plain_mean(ir: Luma, vis: Luma) -> Luma:
-    """(ir + vis) / 2, half up."""
-    return ((ir.astype(np.uint16) + vis + 1) // 2).astype(np.uint8)
-
-
-def laplacian_pyramid(ir: Luma, vis: Luma) -> Luma:
-    """Per band the coefficient of larger magnitude, the mean of the coarsest level (Burt and Adelson 1983)."""
-    a_bands, b_bands = _bands(ir), _bands(vis)
-    fused: NDArray[np.float32] = (a_bands.pop() + b_bands.pop()) / np.float32(2)
-    for a, b in zip(reversed(a_bands), reversed(b_bands), strict=True):
-        fused = np.add(_expanded(fused, a.shape), np.where(np.abs(a) >= np.abs(b), a, b), dtype=np.float32)
-    return np.rint(fused).clip(0, 255).astype(np.uint8)
-
-
+plain_mean = open_classical("mean").fuse
+"""(ir + vis) / 2, half up."""
 FORMULAS: dict[str, Callable[[Luma, Luma], Luma]] = {
     "plain mean": plain_mean,
-    "plain max": np.maximum,
+    "plain max": open_classical("max").fuse,
     "copy ir": lambda ir, vis: ir,
     "copy vis": lambda ir, vis: vis,
-    "laplacian pyramid": laplacian_pyramid,
+    "laplacian pyramid": open_classical("laplacian").fuse,
 }
 """Every table has their rows: a single metric can be won by one of them."""
 
 
 def open_methods(given: Sequence[str | Path]) -> list[Method]:
-    """The formulas, then a method for each of `MODEL`, `FOLDER`, `NAME=MODEL` or `NAME=FOLDER`.
+    """The formulas, then a method for each of `METHOD` or `NAME=METHOD`.
 
-    A folder with model.json is a model, another folder holds results. Raises ModelError; DataError for a name used
+    A folder with model.json is a model, another folder holds results; what is no folder is one of `CLASSICAL` or a
+    shipped model. Raises ModelError; BackendError for a method whose library is missing; DataError for a name used
     twice.
     """
     methods = [Method(name, "formula") for name in FORMULAS]
@@ -78,6 +67,9 @@ def open_methods(given: Sequence[str | Path]) -> list[Method]:
         folder = Path(place if equals or not name else name)
         if folder.is_dir() and not (folder / "model.json").exists():
             methods.append(Method(name if equals else folder.resolve().name, "results", folder))
+        elif str(folder) in CLASSICAL and not folder.exists():
+            open_classical(str(folder))
+            methods.append(Method(name if equals else str(folder), "formula", formula=str(folder)))
         else:
             info = load_model(str(folder))
             methods.append(Method(name if equals else info.name, "model", info.folder))
@@ -108,21 +100,30 @@ def fused(job: Job) -> Luma:
     """The fused picture (H, W) of one job. Raises DataError, ModelError, BackendError."""
     if job.result is not None:
         return read_luma(job.result)
-    ir, vis = read_luma(job.pair.ir), read_luma(job.pair.vis)
-    return (
-        FORMULAS[job.method.name](ir, vis) if job.method.kind == "formula" else _fuser(job.method.folder).fuse(ir, vis)
-    )
+    return fuse(job.method, read_luma(job.pair.ir), read_luma(job.pair.vis))
+
+
+def fuse(method: Method, ir: Luma, vis: Luma) -> Luma:
+    """The fused picture (H, W) of a formula or a model, the pair taken alone. Raises ModelError, BackendError."""
+    if method.formula:
+        return open_classical(method.formula).fuse(ir, vis)
+    return FORMULAS[method.name](ir, vis) if method.kind == "formula" else fuser_of(method.folder).fuse(ir, vis)
 
 
 def fingerprint(job: Job) -> str:
     """What the picture comes from, besides its sources and the code."""
-    if job.result is not None:
-        return sha256(job.result)
-    return job.method.name if job.method.kind == "formula" else sha256(job.method.folder / "model.json")
+    return made_by(job.method) if job.result is None else sha256(job.result)
+
+
+def made_by(method: Method) -> str:
+    """What stands for a formula or a model, whatever it is called."""
+    if method.formula == "csr":
+        return f"csr by SPORCO {version('sporco')}"
+    return method.formula or method.name if method.kind == "formula" else sha256(method.folder / "model.json")
 
 
 @functools.lru_cache(maxsize=1)
-def _fuser(folder: Path) -> OnnxFuser:
+def fuser_of(folder: Path) -> OnnxFuser:
     """The last model used; one thread, as every core has a process of its own."""
     return OnnxFuser(load_model(folder), threads=1)
 
@@ -167,19 +168,3 @@ def _unfit(path: Path, pair: ImagePair) -> str | None:
     if (height, width) == (pair.height, pair.width):
         return None
     return f"{path}: {width}x{height}, its pair is {pair.width}x{pair.height}"
-
-
-def _bands(luma: Luma) -> list[NDArray[np.float32]]:
-    """Detail bands from fine to coarse, then the coarsest level."""
-    level, bands = luma.astype(np.float32), []
-    for _ in range(LEVELS):
-        if min(level.shape) < 2:
-            break
-        coarse = np.asarray(cv2.pyrDown(level), np.float32)
-        bands.append(level - _expanded(coarse, level.shape))
-        level = coarse
-    return [*bands, level]
-
-
-def _expanded(level: NDArray[np.float32], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.asarray(cv2.pyrUp(level, dstsize=(shape[1], shape[0])), np.float32)

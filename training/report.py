@@ -15,7 +15,7 @@ from training.box_plot import box_plot
 from training.data import ImagePair, read_luma
 from training.methods import Job, fused
 from training.metrics.target_retention import warm_targets
-from training.rows import COLUMNS, LOWER_IS_BETTER, Row
+from training.rows import LOWER_IS_BETTER, Row
 from training.tables import Evaluation, short
 
 Luma = NDArray[np.uint8]
@@ -43,24 +43,36 @@ def write_report(found: Evaluation, jobs: Sequence[Job], pairs: Sequence[ImagePa
     by_pair: dict[ImagePair, list[Job]] = {pair: [] for pair in pairs}
     for job in jobs:
         by_pair[job.pair].append(job)
-    parts = [
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>Fusion of {len(pairs)} pairs</title>',
-        f"<style>{STYLE}</style><h1>Fusion of {len(pairs)} pairs</h1>",
-        _means(found),
-        '<h2>Every pair</h2><p>Box: quartiles; line: median, on the right; whiskers: 1.5 boxes.</p><div class="plots">',
-        *(_plot(found, metric) for metric in COLUMNS),
-        "</div>",
-    ]
+    parts = summary(found)
     order = best_first(found)
     count = min(SHOWN, (len(order) + 1) // 2)
     for title, places in (("Best pairs", order[:count]), ("Worst pairs", order[count:][-SHOWN:][::-1])):
         if places:
             parts += [f"<h2>{title}{f' of {escape(found.ours)}' if found.ours else ''}</h2>"]
             parts += [_sheet(found.pairs[place], pairs[place], by_pair[pairs[place]]) for place in places]
-    if found.left_out:
-        lines = "".join(f"<li>{escape(line)}</li>" for line in found.left_out)
-        parts += [f"<h2>Left out: {len(found.left_out)}</h2><ul>{lines}</ul>"]
-    file.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    file.write_text("\n".join([*parts, *left_out(found)]) + "\n", encoding="utf-8")
+
+
+def summary(found: Evaluation) -> list[str]:
+    """The head of a page: its title, the means, and the box plots."""
+    title = f"Fusion of {len(found.pairs)} {found.noun}"
+    return [
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>',
+        f"<style>{STYLE}</style><h1>{title}</h1>",
+        _means(found),
+        f"<h2>Every {found.noun[:-1]}</h2><p>Box: quartiles; line: median, on the right; whiskers: 1.5 boxes.</p>",
+        '<div class="plots">',
+        *(_plot(found, metric) for metric in found.columns),
+        "</div>",
+    ]
+
+
+def left_out(found: Evaluation) -> list[str]:
+    """The end of a page: what is in no mean."""
+    if not found.left_out:
+        return []
+    lines = "".join(f"<li>{escape(line)}</li>" for line in found.left_out)
+    return [f"<h2>Left out: {len(found.left_out)}</h2><ul>{lines}</ul>"]
 
 
 def best_first(found: Evaluation) -> list[int]:
@@ -96,14 +108,14 @@ def _standing(mine: Row, rows: Sequence[Row | None]) -> float:
 
 
 def _means(found: Evaluation) -> str:
-    head = "".join(f"<th>{m} {'↓' if m in LOWER_IS_BETTER else '↑'}</th>" for m in COLUMNS)
+    head = "".join(f"<th>{m} {'↓' if m in found.lower_is_better else '↑'}</th>" for m in found.columns)
     lines = []
     for name in found.rows:
-        means = [found.statistics(name, metric).mean for metric in COLUMNS]
+        means = [found.statistics(name, metric).mean for metric in found.columns]
         cells = "".join(f"<td>{'undefined' if m is None else short(m)}</td>" for m in means)
         kind = ' class="ours"' if name == found.ours else ""
         lines.append(f"<tr{kind}><td>{escape(name)}</td><td>{found.measured(name)}</td>{cells}</tr>")
-    return f"<table><tr><th>method</th><th>pairs</th>{head}</tr>{''.join(lines)}</table>"
+    return f"<table><tr><th>method</th><th>{found.noun}</th>{head}</tr>{''.join(lines)}</table>"
 
 
 def _plot(found: Evaluation, metric: str) -> str:
@@ -111,7 +123,7 @@ def _plot(found: Evaluation, metric: str) -> str:
         name: [v for row in rows if row is not None and (v := row[metric]) is not None]
         for name, rows in found.rows.items()
     }
-    return box_plot(f"{metric} {'(lower is better)' if metric in LOWER_IS_BETTER else ''}", values, found.ours)
+    return box_plot(f"{metric} {'(lower is better)' if metric in found.lower_is_better else ''}", values, found.ours)
 
 
 def _sheet(name: str, pair: ImagePair, jobs: Sequence[Job]) -> str:
@@ -120,7 +132,7 @@ def _sheet(name: str, pair: ImagePair, jobs: Sequence[Job]) -> str:
     crop = zoomed(ir)
     shown = [("IR", ir), ("VIS", vis), *((job.method.name, fused(job)) for job in jobs)]
     figures = "".join(
-        f"<figure>{_image(_outlined(picture, crop))}{_image(picture[crop])}<figcaption>{escape(title)}</figcaption>"
+        f"<figure>{image(_outlined(picture, crop))}{image(picture[crop])}<figcaption>{escape(title)}</figcaption>"
         "</figure>"
         for title, picture in shown
     )
@@ -135,7 +147,7 @@ def _outlined(picture: Luma, crop: tuple[slice, slice]) -> Luma:
     return np.asarray(colour, np.uint8)
 
 
-def _image(picture: Luma) -> str:
+def image(picture: Luma) -> str:
     """An `img` of the page's width, the picture inside it."""
     height = max(1, round(picture.shape[0] * WIDTH / picture.shape[1]))
     scaled = cv2.resize(

@@ -50,9 +50,9 @@ def fusion_row(ir: Luma, vis: Luma, fused: Luma) -> Row:
     return {**row, "retention": kept.mean, "lost": kept.lost / kept.targets}
 
 
-def averages(rows: Sequence[Row]) -> Row:
+def averages(rows: Sequence[Row], columns: Sequence[str] = COLUMNS) -> Row:
     """Mean of each metric over the pictures where it is defined, None if it is nowhere."""
-    defined = {name: [value for row in rows if (value := row[name]) is not None] for name in COLUMNS}
+    defined = {name: [value for row in rows if (value := row[name]) is not None] for name in columns}
     return {name: float(np.mean(values)) if values else None for name, values in defined.items()}
 
 

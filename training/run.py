@@ -9,10 +9,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from training.checkpoint import CheckpointError, Point, load_checkpoint, restore, save_checkpoint, write_curve
@@ -23,6 +23,7 @@ from training.processes import Processes
 from training.vgg import load_vgg, start_from_vgg
 
 T = TypeVar("T")
+Goal = Literal["reconstruction", "fusion"]
 PREFETCH = 4
 """Batches read ahead by a thread, so that a GPU does not wait for the disk."""
 
@@ -51,6 +52,8 @@ class Settings:
     seed: int = 0
     validation: float = 0.05
     """Share of the pairs that is held back."""
+    goal: Goal = "reconstruction"
+    """`reconstruction` is the paper's training; `fusion` judges the fused picture."""
 
     def __post_init__(self) -> None:
         for name, holds, allowed in (
@@ -60,6 +63,7 @@ class Settings:
             ("rate", 0 < self.rate < math.inf, "above 0"),
             ("cooldown", 0 <= self.cooldown <= 1, "0 to 1"),
             ("seed", self.seed >= 0, "0 or more"),
+            ("goal", self.goal in get_args(Goal), " or ".join(get_args(Goal))),
             ("validation", 0 <= self.validation < 1, "0 to below 1"),
         ):
             if not holds:
@@ -74,7 +78,7 @@ def learning_rate(settings: Settings, step: int) -> float:
 
 def loss_of(network: Callable[..., Any], ir: Tensor, vis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 5 over both pictures, and their two SSIM. ir, vis: (N, 1, S + 16, S + 16) float in 0..1."""
-    with _precision(ir.device):
+    with precision(ir.device):
         rebuilt_ir, rebuilt_vis = network(ir, vis)  # (N, 1, S, S)
     rebuilt_ir, rebuilt_vis = rebuilt_ir.float(), rebuilt_vis.float()
     ir, vis = (x[..., MARGIN:-MARGIN, MARGIN:-MARGIN] for x in (ir, vis))
@@ -110,33 +114,50 @@ def read_ahead(make: Callable[[int], T], steps: range) -> Iterator[T]:
 class Run:
     """One training run in its folder: built or resumed, then stepped."""
 
-    def __init__(self, folder: Path, settings: Settings, processes: Processes, vgg: Path | None) -> None:
-        """vgg: weights to start from, not read if the run is resumed. Raises CheckpointError, VggError."""
+    def __init__(self, folder: Path, settings: Settings, processes: Processes, start: Path | None) -> None:
+        """start: weights to start from, VGG19's here; not read if resumed. Raises CheckpointError, VggError."""
         self.folder, self.settings, self.processes = folder, settings, processes
         self.checkpoint = folder / "checkpoint.pt"
         torch.manual_seed(settings.seed)
         self.network = channels_last(JCAE().to(processes.device))
         self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.rate)
         self.step, self.curve = 0, list[Point]()
+        self.average: dict[str, Tensor] | None = None
+        """A running average of the weights, if the run keeps one: better than the last of them."""
         if self.checkpoint.exists():
             self._resume()
-        elif vgg is not None:
-            start_from_vgg(self.network, load_vgg(vgg))
+        else:
+            self.begin(start)
+
+    def begin(self, start: Path | None) -> None:
+        """Take the first weights of a new run. Raises VggError."""
+        if start is not None:
+            start_from_vgg(self.network, load_vgg(start))
+
+    def module(self) -> nn.Module:
+        """What several processes share the gradients of."""
+        return self.network
 
     def _resume(self) -> None:
         state = load_checkpoint(self.checkpoint)
+        state["settings"] = {**asdict(Settings()), **state["settings"]}  # of before a setting was there
         if state["settings"] != asdict(self.settings):
             raise CheckpointError(
                 f"{self.checkpoint}: made with {state['settings']}, asked for {asdict(self.settings)}; "
                 "resume with the same options or give another folder"
             )
         restore(self.checkpoint, state, self.network, self.optimizer)
-        self.step, self.curve = state["step"], state["curve"]
+        self.step, self.curve, self.average = state["step"], state["curve"], state.get("average")
+        if self.average is not None:
+            self.average = {name: value.to(self.processes.device) for name, value in self.average.items()}
 
     def save(self) -> None:
         """Checkpoint and curve. For the first process alone. Raises SaveError."""
-        save_checkpoint(self.checkpoint, self.network, self.optimizer, asdict(self.settings), self.step, self.curve)
-        write_curve(self.folder, self.curve)
+        settings = asdict(self.settings)
+        save_checkpoint(
+            self.checkpoint, self.network, self.optimizer, settings, self.step, self.curve, average=self.average
+        )
+        write_curve(self.folder, self.curve, is_fusion=self.settings.goal == "fusion")
 
     def train(
         self,
@@ -151,10 +172,10 @@ class Run:
         every: steps between checkpoints. Raises DataError, DivergedError, SaveError; the last checkpoint stays.
         """
         is_alone = self.processes.world == 1
-        network = self.network if is_alone else DistributedDataParallel(self.network)
+        network = self.module() if is_alone else DistributedDataParallel(self.module())
         began = time.monotonic() - (self.curve[-1].seconds if self.curve else 0)
         for ir, vis in batches(pairs, self.settings, self.processes, self.step):
-            measured = self._take_step(network, ir.to(self.processes.device), vis.to(self.processes.device))
+            measured = self.take_step(network, ir.to(self.processes.device), vis.to(self.processes.device))
             numbers = torch.stack([*measured, measured[0].new_tensor(float(stop()))])
             loss, ssim_ir, ssim_vis, stopped = self.processes.mean(numbers).tolist()
             if not math.isfinite(loss):
@@ -167,7 +188,7 @@ class Run:
             if stopped > 0:
                 return
 
-    def _take_step(self, network: Callable[..., Any], ir: Tensor, vis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def take_step(self, network: Callable[..., Any], ir: Tensor, vis: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One step of Adam on this process' share; its loss and two SSIM, before the step."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.settings, self.step)
@@ -178,26 +199,29 @@ class Run:
         self.step += 1
         return loss.detach(), ssim_ir, ssim_vis
 
+    def measure(self, ir: Tensor, vis: Tensor) -> tuple[Tensor, Tensor]:
+        """SSIM of the reconstruction of both pictures."""
+        with torch.no_grad():
+            return loss_of(self.network, ir, vis)[1:]
 
-def validate(
-    network: JCAE, pairs: Sequence[ImagePair], settings: Settings, device: torch.device
-) -> tuple[float, float]:
-    """Mean SSIM of the reconstruction of a crop of each held-back pair, IR and VIS; nan without pairs."""
+
+def validate(run: Run, pairs: Sequence[ImagePair]) -> tuple[float, float]:
+    """Mean of the run's two SSIM of a crop of each held-back pair, IR and VIS; nan without pairs."""
     if not pairs:
         return float("nan"), float("nan")
+    settings = run.settings
     size = settings.crop + 2 * MARGIN
     totals = torch.zeros(2)
     for number, pair in enumerate(pairs):
         ir, vis = (
-            torch.from_numpy(x).float().to(device) / 255
+            torch.from_numpy(x).float().to(run.processes.device) / 255
             for x in draw_batch([pair], size=size, count=1, seed=settings.seed, step=number)
         )
-        with torch.no_grad():
-            totals += torch.stack(loss_of(network, ir, vis)[1:]).cpu()
+        totals += torch.stack(run.measure(ir, vis)).cpu()
     mean_ir, mean_vis = (totals / len(pairs)).tolist()
     return mean_ir, mean_vis
 
 
-def _precision(device: torch.device) -> Any:
+def precision(device: torch.device) -> Any:
     """bf16 for convolutions on CUDA, where it doubles the rate; the loss is float32 everywhere."""
     return torch.autocast("cuda", torch.bfloat16) if device.type == "cuda" else nullcontext()

@@ -14,7 +14,7 @@ from training.rows import COLUMNS, LOWER_IS_BETTER, Row
 from training.significance import Comparison, compare
 
 FILES = ("pairs.csv", "summary.csv", "summary.json", "summary.md")
-"""Written into the output folder."""
+"""Written into the output folder; for clips `clips.csv` in place of the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Statistics:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Rows of every method on the same pairs."""
+    """Rows of every method on the same pairs or clips."""
 
     pairs: tuple[str, ...]
     """Names."""
@@ -42,6 +42,11 @@ class Evaluation:
     """The method that the others are compared with."""
     left_out: tuple[str, ...] = ()
     """A line for each file that is in no mean."""
+    columns: tuple[str, ...] = COLUMNS
+    """Metrics, in the order of the tables."""
+    lower_is_better: frozenset[str] = frozenset(LOWER_IS_BETTER)
+    noun: str = "pairs"
+    """What is measured."""
 
     def statistics(self, method: str, metric: str) -> Statistics:
         """Mean, deviation, and the tests against ours."""
@@ -64,29 +69,33 @@ class Evaluation:
 
 
 def write_tables(found: Evaluation, folder: Path) -> None:
-    """Write `FILES` into the folder. Raises OSError."""
+    """Write `FILES` into the folder, the first by the noun of what is measured. Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    summary = {name: {metric: found.statistics(name, metric) for metric in COLUMNS} for name in found.rows}
-    with (folder / "pairs.csv").open("w", newline="") as file:
+    summary = {name: {metric: found.statistics(name, metric) for metric in found.columns} for name in found.rows}
+    with (folder / f"{found.noun}.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "pair", *COLUMNS])
+        writer.writerow(["method", found.noun[:-1], *found.columns])
         for name, rows in found.rows.items():
             for pair, row in zip(found.pairs, rows, strict=True):
                 if row is not None:
-                    writer.writerow([name, pair, *("" if row[metric] is None else row[metric] for metric in COLUMNS)])
+                    writer.writerow(
+                        [name, pair, *("" if row[metric] is None else row[metric] for metric in found.columns)]
+                    )
     with (folder / "summary.csv").open("w", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["method", "metric", "pairs", "mean", "deviation", "ours_minus_it", "t_test_p", "wilcoxon_p"])
+        writer.writerow(
+            ["method", "metric", found.noun, "mean", "deviation", "ours_minus_it", "t_test_p", "wilcoxon_p"]
+        )
         for name, metrics in summary.items():
             for metric, s in metrics.items():
                 c = s.against_ours
                 tests = (None, None, None) if c is None else (c.difference, c.t_test, c.wilcoxon)
                 writer.writerow([name, metric, s.defined, s.mean, s.deviation, *tests])
     content = {
-        "pairs": list(found.pairs),
+        found.noun: list(found.pairs),
         "ours": found.ours,
         "methods": {
-            name: {"pairs": found.measured(name), "metrics": {metric: asdict(s) for metric, s in metrics.items()}}
+            name: {found.noun: found.measured(name), "metrics": {metric: asdict(s) for metric, s in metrics.items()}}
             for name, metrics in summary.items()
         },
         "left_out": list(found.left_out),
@@ -97,19 +106,19 @@ def write_tables(found: Evaluation, folder: Path) -> None:
 
 def _markdown(found: Evaluation, summary: dict[str, dict[str, Statistics]]) -> str:
     """Means with deviations, then the tests against ours, then what was left out."""
-    arrows = [f"{metric} {'↓' if metric in LOWER_IS_BETTER else '↑'}" for metric in COLUMNS]
-    text = [f"# {len(found.pairs)} pairs", "", "Mean ± standard deviation; ↑ higher is better, ↓ lower.", ""]
+    arrows = [f"{metric} {'↓' if metric in found.lower_is_better else '↑'}" for metric in found.columns]
+    text = [f"# {len(found.pairs)} {found.noun}", "", "Mean ± standard deviation; ↑ higher is better, ↓ lower.", ""]
     rows = [
         [_bold(name, found.ours), str(found.measured(name)), *map(_mean, m.values())] for name, m in summary.items()
     ]
-    text += _table(["method", "pairs", *arrows], rows)
+    text += _table(["method", found.noun, *arrows], rows)
     if found.ours is not None:
         text += ["", f"## Against {found.ours}", ""]
         text += ["Ours minus theirs, then p of the paired t-test / of Wilcoxon's signed ranks, both two-sided.", ""]
         rows = [[name, *map(_test, m.values())] for name, m in summary.items() if name != found.ours]
         text += _table(["method", *arrows], rows)
     undefined = [
-        f"- {name}, {metric}: undefined on {found.measured(name) - s.defined} of {found.measured(name)} pairs"
+        f"- {name}, {metric}: undefined on {found.measured(name) - s.defined} of {found.measured(name)} {found.noun}"
         for name, metrics in summary.items()
         for metric, s in metrics.items()
         if s.defined < found.measured(name)

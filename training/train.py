@@ -11,9 +11,11 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from engines.model import ModelError
 from training.checkpoint import CheckpointError, Point, SaveError
 from training.command import Parser, first_line, say
 from training.data import DataError, ImagePair, find_pairs, split
+from training.fusion.run import LEAST_CROP, FusionRun
 from training.interrupt import Interrupt
 from training.network import MARGIN
 from training.processes import ProcessError, Processes, joined
@@ -32,6 +34,12 @@ def _options() -> Parser:
     add("--pairs", type=Path, nargs="+", required=True, metavar="DIR", help="folders with ir/ and vis/")
     add("-o", "--output", type=Path, required=True, metavar="RUN_DIR", help="folder of the run; resumed if it exists")
     add("--vgg", type=Path, metavar="FILE", help="VGG19 weights to start from: .h5, .pth or .safetensors")
+    add(
+        "--through-fusion",
+        type=Path,
+        metavar="START",
+        help="train on the fused picture, from checkpoint.pt of a run or a model folder",
+    )
     add("--steps", type=int, default=default.steps, help="steps in all")
     add("--batch", type=int, default=default.batch, help="pairs a step, over all processes")
     add("--crop", type=int, default=default.crop, help="side of the rebuilt crop, px, even")
@@ -53,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = _options()
     given = parser.parse_args(arguments)
     try:
+        given.goal = "fusion" if given.through_fusion else "reconstruction"
         settings = Settings(**{f.name: getattr(given, f.name) for f in fields(Settings)})
+        if given.through_fusion and given.vgg:
+            raise SettingsError("--vgg and --through-fusion: a run has one start; give one of them")
+        if given.through_fusion and settings.crop < LEAST_CROP:
+            raise SettingsError(f"crop {settings.crop}: must be {LEAST_CROP} or more with --through-fusion")
         if given.every < 1:
             raise SettingsError(f"every {given.every}: must be 1 or more")
         with joined(given.device, settings.batch) as processes:
@@ -62,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.fail(1, str(error))
     except torch.OutOfMemoryError as error:
         parser.fail(1, f"{first_line(error)}; the last checkpoint stays, lower --batch or --crop in another folder")
-    except (SettingsError, ProcessError, DataError, VggError, CheckpointError, OSError) as error:
+    except (SettingsError, ProcessError, DataError, VggError, CheckpointError, ModelError, OSError) as error:
         parser.error(str(error))
     except KeyboardInterrupt:
         parser.fail(130, "interrupted outside of a step; the last checkpoint, if any, is as it was")
@@ -77,7 +90,8 @@ def _main(given: argparse.Namespace, settings: Settings, processes: Processes) -
     if not pairs:
         raise DataError(f"all {len(held)} pairs are held back; lower --validation or give more pairs")
     given.output.mkdir(parents=True, exist_ok=True)
-    run = Run(given.output, settings, processes, given.vgg)
+    kind, start = (FusionRun, given.through_fusion) if settings.goal == "fusion" else (Run, given.vgg)
+    run = kind(given.output, settings, processes, start)
     console = Console(quiet=not processes.is_first)
     for line in found.skipped:
         say(console, f"skipped {line}")
@@ -88,8 +102,9 @@ def _main(given: argparse.Namespace, settings: Settings, processes: Processes) -
         say(console, f"stopped after step {run.step}, kept in {run.checkpoint}; the same command goes on")
         return interrupt.exit_code
     if processes.is_first:
-        ssim_ir, ssim_vis = validate(run.network, held, settings, processes.device)
-        say(console, f"held-back SSIM of the reconstruction: ir {ssim_ir:.4f}, vis {ssim_vis:.4f}")
+        ssim_ir, ssim_vis = validate(run, held)
+        what = "fused picture" if settings.goal == "fusion" else "reconstruction"
+        say(console, f"held-back SSIM of the {what}: ir {ssim_ir:.4f}, vis {ssim_vis:.4f}")
     say(console, f"checkpoint: {run.checkpoint}; now `python -m training.export {run.checkpoint} -o MODEL_DIR`")
     return 0
 

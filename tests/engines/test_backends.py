@@ -15,7 +15,7 @@ from engines import backends
 from engines.base import BackendError, open_fuser
 from engines.device import DeviceMemoryError
 from engines.gpu import Gpu, NoGpuError
-from engines.model import ModelError, load_model
+from engines.model import DEFAULT, ModelError, load_model
 
 ROOT = Path(__file__).parents[2]
 H200 = Gpu("NVIDIA H200", "sm_90", 150 << 30, "13.0", "580.65")
@@ -74,7 +74,7 @@ def test_without_a_driver_auto_takes_the_cpu_at_once_and_imports_nothing_of_gpus
     done = subprocess.run([sys.executable, "-c", WITHOUT_DRIVER], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     name, modules = json.loads(done.stdout)  # and nothing told: there is no GPU to be missed
-    assert name == "jcae on cpu"
+    assert name == f"{DEFAULT} on cpu"
     slow = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "onnx", "engines.tensorrt", "engines.build", "engines.fp16")
     assert not set(modules).intersection(slow)
 
@@ -109,7 +109,7 @@ def test_a_missing_package_is_an_error_that_says_what_to_install(h200, without_p
 def test_a_gpu_that_nothing_here_can_use_is_told_in_one_line(h200, without_packages):
     told = []
     fuser = open_fuser(on_progress=told.append)
-    assert fuser.name == "jcae on cpu"
+    assert fuser.name == f"{DEFAULT} on cpu"
     picture = np.full((20, 24), 128, np.uint8)
     assert fuser.fuse(picture, picture).shape == (20, 24)
     fuser.close()
@@ -215,7 +215,7 @@ def test_the_commands_hand_backend_and_precision_on(monkeypatch, command):
     from typer.testing import CliRunner
 
     import run_stream
-    from pipeline.commands import bench
+    from pipeline import chosen
 
     seen = []
 
@@ -224,8 +224,7 @@ def test_the_commands_hand_backend_and_precision_on(monkeypatch, command):
         options["on_progress"]("building")
         raise BackendError("enough")
 
-    for module in (run_stream, bench):
-        monkeypatch.setattr(module, "open_fuser", open_one)
+    monkeypatch.setattr(chosen, "open_fuser", open_one)
     inputs = ["ir.png", "vis.png", "-o", "out.png"] if command == "fuse" else []
     done = CliRunner().invoke(run_stream.app, [command, *inputs, "--backend", "rtx", "--precision", "fp32"])
     assert seen == [{"backend": "rtx", "precision": "fp32"}]

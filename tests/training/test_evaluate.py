@@ -123,7 +123,7 @@ def test_what_cannot_be_measured_is_one_line_and_exit_code_2(exported, pairs, th
         (main, [exported, "--pairs", tmp_path], "ir: no such folder; a folder of pairs holds ir/ and vis/"),
         (main, ["--pairs", pairs, "--json", tmp_path / "none" / "x.json", "--workers", 1], "No such file or directory"),
         (main, ["--pairs", pairs, "-o", tmp_path / "file", "--workers", 1], "file"),
-        (main, [exported], "the following arguments are required: --pairs"),
+        (main, [exported], "one of the arguments --pairs --videos is required"),
         (main, [theirs, theirs, "--pairs", pairs], "two methods named theirs; call one otherwise: NAME="),
         (main, ["--pairs", pairs, "--every", 0], "--every 0 --workers 0: give 1 or more"),
         (measure_main, ["none", "--pairs", pairs], "none: no such model"),

@@ -161,7 +161,7 @@ def test_common_rule_is_that_of_the_reference(common_rule, seed, count, maps, he
 )
 def test_luma_is_rounded_half_to_even_and_clipped(value, level):
     graph = Graph({})
-    graphs._to_bytes(graph)
+    graphs.add_bytes(graph)
     picture = (TensorProto.FLOAT, ("N", 1, "H", "W")), (TensorProto.UINT8, ("N", "H", "W"))
     ready = session(graph.model("bytes", {"luma": picture[0]}, {"fused": picture[1]}).SerializeToString())
     assert ready.run(None, {"luma": np.full((1, 1, 1, 1), value, np.float32)})[0].item() == level
@@ -169,7 +169,7 @@ def test_luma_is_rounded_half_to_even_and_clipped(value, level):
 
 def test_bytes_become_the_floats_that_training_sees():
     graph = Graph({})
-    graphs._scale(graph, "ir")
+    graphs.add_scaled(graph, "ir")
     kinds = {"ir": (TensorProto.UINT8, ("N", "H", "W"))}, {"ir_luma": (TensorProto.FLOAT, ("N", 1, "H", "W"))}
     ready = session(graph.model("scale", *kinds).SerializeToString())
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)

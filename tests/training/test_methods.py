@@ -1,16 +1,18 @@
 """What is measured: formulas by hand, names, and which result belongs to which pair."""
 
 import shutil
+import sys
 
 import cv2
 import numpy as np
 import pytest
 
-from engines.base import open_fuser
+from engines.base import BackendError, open_fuser
+from engines.classical import CLASSICAL, open_classical
 from engines.model import ModelError
 from tests.training.material import noise, textured, write_pairs
 from training.data import DataError, find_pairs, read_luma
-from training.methods import FORMULAS, Job, Method, fingerprint, fused, laplacian_pyramid, open_methods, plan
+from training.methods import FORMULAS, Job, Method, fingerprint, fused, open_methods, plan
 
 
 @pytest.fixture
@@ -36,16 +38,10 @@ def test_formulas_by_hand():
     }
 
 
-@pytest.mark.parametrize("size", [(1, 1), (1, 7), (33, 50), (64, 64)])
-def test_a_pyramid_of_equal_pictures_is_the_picture(size):
-    x = noise(*size)
-    assert np.abs(laplacian_pyramid(x, x).astype(int) - x).max() <= 1
-
-
 def test_a_pyramid_has_the_detail_of_both():
     ir, vis = np.full((64, 96), 100, np.uint8), np.full((64, 96), 100, np.uint8)
     ir[:, :48], vis[:, 48:] = textured(64, 48), textured(64, 48, 1)
-    found = laplacian_pyramid(ir, vis).astype(float)
+    found = FORMULAS["laplacian pyramid"](ir, vis).astype(float)
     for side, source in ((np.s_[8:-8, 8:40], ir), (np.s_[8:-8, 56:-8], vis)):
         detail = [p - cv2.GaussianBlur(p, (0, 0), 2) for p in (found, source.astype(float))]
         assert np.corrcoef(detail[0][side].ravel(), detail[1][side].ravel())[0, 1] > 0.98
@@ -62,6 +58,36 @@ def test_formulas_come_first_then_models_and_results_by_their_names(exported, tm
         Method("theirs", "results", folder),
     ]
     assert [method.name for method in open_methods([])] == list(FORMULAS)
+
+
+def test_classical_methods_go_by_their_names_or_by_others():
+    found = open_methods([*(name for name in CLASSICAL if name != "csr"), "guided=gff"])[len(FORMULAS) :]
+    assert [(method.name, method.formula, method.kind) for method in found] == [
+        *((name, name, "formula") for name in CLASSICAL if name != "csr"),
+        ("guided", "gff", "formula"),
+    ]
+
+
+def test_a_classical_method_fuses_as_in_the_pipeline_whatever_it_is_called(pairs):
+    ir, vis = read_luma(pairs[0].ir), read_luma(pairs[0].vis)
+    jobs = [Job(method, pairs[0]) for method in open_methods(["gtf", "copy=gtf", "gff"])[len(FORMULAS) :]]
+    assert (fused(jobs[0]) == open_classical("gtf").fuse(ir, vis)).all()
+    assert (fused(jobs[1]) == fused(jobs[0])).all()
+    prints = [fingerprint(job) for job in jobs]
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_a_folder_named_as_a_method_is_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    results(tmp_path / "gff", a=noise(4, 4))
+    assert open_methods(["gff"])[-1].kind == "results"
+
+
+def test_a_method_whose_library_is_missing_is_an_error_before_anything_is_measured(monkeypatch):
+    for name in ("sporco", "sporco.admm", "sporco.admm.cbpdn"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(BackendError, match=r"method csr: .*pip install"):
+        open_methods(["csr"])
 
 
 def test_a_folder_with_an_equals_sign_is_a_folder(tmp_path):

@@ -11,7 +11,7 @@ import torch
 from tests.training.material import write_pairs
 from training.checkpoint import CheckpointError, load_checkpoint
 from training.data import DataError, find_pairs
-from training.network import JCAE, MARGIN
+from training.network import MARGIN
 from training.processes import Processes
 from training.run import (
     PREFETCH,
@@ -211,21 +211,19 @@ def test_an_error_while_reading_ahead_comes_out_at_its_step():
     assert list(read_ahead(lambda k: k, range(0))) == []
 
 
-def test_validation_can_be_repeated_and_depends_on_the_pairs(pairs):
-    torch.manual_seed(0)
-    network = JCAE()
-    whole = validate(network, pairs, SMALL, torch.device("cpu"))
-    assert whole == validate(network, pairs, SMALL, torch.device("cpu"))
-    first = validate(network, pairs[:1], SMALL, torch.device("cpu"))
-    assert whole != pytest.approx(first, abs=1e-6)
-    assert all(math.isnan(value) for value in validate(network, [], SMALL, torch.device("cpu")))
+def test_validation_can_be_repeated_and_depends_on_the_pairs(tmp_path, pairs):
+    run = Run(tmp_path, SMALL, ALONE, None)
+    whole = validate(run, pairs)
+    assert whole == validate(run, pairs)
+    assert whole != pytest.approx(validate(run, pairs[:1]), abs=1e-6)
+    assert all(math.isnan(value) for value in validate(run, []))
 
 
-def test_validation_reads_every_pair(pairs):
+def test_validation_reads_every_pair(tmp_path, pairs):
     for k, pair in enumerate(pairs):
         broken = [*pairs[:k], replace(pair, vis=pair.vis.with_name("gone.png")), *pairs[k + 1 :]]
         with pytest.raises(DataError, match=r"gone\.png"):
-            validate(JCAE(), broken, SMALL, torch.device("cpu"))
+            validate(Run(tmp_path, SMALL, ALONE, None), broken)
 
 
 @pytest.mark.gpu

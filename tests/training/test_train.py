@@ -140,7 +140,7 @@ def test_ctrl_c_in_a_terminal_keeps_the_step_and_the_bar_shows_when_it_ends(pair
 
 def test_a_stop_signal_during_a_step_ends_after_it_with_its_code(pairs, tmp_path, capfd, monkeypatch):
     taken = []
-    step = Run._take_step
+    step = Run.take_step
 
     def interrupted(self, *pictures):
         taken.append(1)
@@ -148,7 +148,7 @@ def test_a_stop_signal_during_a_step_ends_after_it_with_its_code(pairs, tmp_path
             os.kill(os.getpid(), signal.SIGTERM)
         return step(self, *pictures)
 
-    monkeypatch.setattr(Run, "_take_step", interrupted)
+    monkeypatch.setattr(Run, "take_step", interrupted)
     with pytest.raises(SystemExit) as caught:
         main([str(x) for x in ("--pairs", pairs, "-o", tmp_path, *SMALL)])
     assert caught.value.code == 143

@@ -28,6 +28,8 @@ RING = 9
 """Width of the ring, px."""
 LOST = 0.25
 """A target that keeps less of its contrast than this counts as lost."""
+Target = tuple[NDArray[np.bool_], NDArray[np.bool_]]
+"""Masks (H, W) of a target and of its ring."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,18 +45,23 @@ class Retention:
 
 def target_retention(ir: NDArray[np.uint8], fused: NDArray[np.uint8]) -> Retention:
     """How much of the contrast of IR's compact bright blobs the fused picture (H, W) keeps."""
-    ratios, weights = [], []
-    for target, ring in warm_targets(ir):
-        in_ir, in_fused = (float(p[target].mean()) - float(p[ring].mean()) for p in (ir, fused))
-        if in_ir >= LEAST_CONTRAST:
-            ratios.append(min(1.5, max(-1.0, in_fused / in_ir)))
-            weights.append(float(np.sqrt(target.sum())))
+    kept = [of_target for target in warm_targets(ir) if (of_target := contrast_kept(ir, fused, target)) is not None]
+    ratios, weights = [ratio for ratio, _ in kept], [weight for _, weight in kept]
     if not ratios:
         return Retention(0, float("nan"), 0)
     return Retention(len(ratios), float(np.average(ratios, weights=weights)), sum(r < LOST for r in ratios))
 
 
-def warm_targets(ir: NDArray[np.uint8]) -> list[tuple[NDArray[np.bool_], NDArray[np.bool_]]]:
+def contrast_kept(ir: NDArray[np.uint8], fused: NDArray[np.uint8], target: Target) -> tuple[float, float] | None:
+    """Contrast of one target in the fused picture over that in IR, -1..1.5, and its weight; None: too faint in IR."""
+    inside, ring = target
+    in_ir, in_fused = (float(p[inside].mean()) - float(p[ring].mean()) for p in (ir, fused))
+    if in_ir < LEAST_CONTRAST:
+        return None
+    return min(1.5, max(-1.0, in_fused / in_ir)), float(np.sqrt(inside.sum()))
+
+
+def warm_targets(ir: NDArray[np.uint8]) -> list[Target]:
     """Masks (H, W) of each blob and of the ring around it, free of other blobs."""
     smooth = cv2.GaussianBlur(ir, (0, 0), SMOOTHING)
     side = max(3, int(LARGEST_SIDE * min(ir.shape)))

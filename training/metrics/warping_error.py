@@ -30,17 +30,20 @@ Video = Sequence[Luma]
 Plane = NDArray[np.float32]
 
 
-def warping_error(ir: Video, vis: Video, fused: Video) -> float | None:
+def warping_error(
+    ir: Video, vis: Video, fused: Video, *, motions: Sequence[tuple[Plane, NDArray[np.bool_]]] | None = None
+) -> float | None:
     """Root mean square of what the motion does not explain, levels, of frames (H, W); None if nothing can be followed.
 
-    Raises ValueError for videos of different lengths or sizes, or sides below `LEAST_SIDE`.
+    motions: from each frame but the first to the one before it, if they are known: they are most of the work. Raises
+    ValueError for videos of different lengths or sizes, or sides below `LEAST_SIDE`.
     """
     sizes = {frame.shape for video in (ir, vis, fused) for frame in video}
     if not len(ir) == len(vis) == len(fused) or len(sizes) > 1 or any(min(size) < LEAST_SIDE for size in sizes):
         raise ValueError(f"videos that differ, or smaller than {LEAST_SIDE} px; give three with the same frames")
     energy = count = 0.0
     for t in range(1, len(fused)):
-        flow, followed = motion((ir[t - 1], vis[t - 1]), (ir[t], vis[t]))
+        flow, followed = motions[t - 1] if motions else motion((ir[t - 1], vis[t - 1]), (ir[t], vis[t]))
         change = (fused[t].astype(np.float64) - moved(fused[t - 1], flow))[followed]
         energy += float((change**2).sum())
         count += change.size

@@ -1,0 +1,1 @@
+"""The paper's experiments, done again: `python -m training.experiments`."""
