@@ -110,6 +110,8 @@ class Rig(_Part):
     """m, distance at which the pictures are laid over each other; None is infinity."""
     clock_offset: Finite = 0.0
     """s, added to infrared times."""
+    clock_rate: Annotated[float, Field(ge=-2000, le=2000, allow_inf_nan=False)] = 0.0
+    """ppm by which the infrared clock is slow: of recordings, so much more is added as time goes on."""
     created: str = ""
     """ISO 8601 date."""
     tool: str = ""

@@ -1,0 +1,123 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from calibration import scene as module
+from calibration.models import corner_distances
+from calibration.patches import Displacements
+from calibration.register import Estimate
+from calibration.scene import SceneError, calibrate_scene, doubts
+from calibration.search import Start
+from tests.calibration.scenery import SIZE, pair, similarity
+
+IR_SIZE = 200, 160
+H = similarity(1.8, -3, 20, 10, IR_SIZE)
+START = Start(0.75, 0, 0, 0)
+
+
+def believed(dx=0.0, **changes):
+    """An estimate that nothing speaks against, dx px of VIS off `H`."""
+    at = np.random.default_rng(0).uniform(0, 380, (60, 2))
+    patches = Displacements(at, at.copy(), np.ones(60), np.zeros(60))
+    shifted = np.array([[1, 0, dx], [0, 1, 0], [0, 0, 1.0]]) @ H
+    good = Estimate(shifted, "similarity", overlap=1.0, share=0.9, score=50.0, lead=2.0, differ=1.0, sigma=0.5,
+                    residual=0.5, patches=patches, to_grid=np.eye(3))  # fmt: skip
+    return replace(good, **changes)
+
+
+def calibrate(monkeypatch, estimates):
+    """`calibrate_scene` on pictures that are found to lie as told, frame by frame."""
+    told = iter(estimates)
+    monkeypatch.setattr(module, "register", lambda *_, **__: next(told))
+    picture = np.random.default_rng(1).integers(0, 255, (160, 200), np.uint8)
+    vis = np.random.default_rng(2).integers(0, 255, (384, 480), np.uint8)
+    return calibrate_scene([(picture, vis)] * len(estimates))
+
+
+@pytest.fixture(scope="module")
+def frames():
+    """Three frames of one rig, the second of two different scenes."""
+    return [pair(11, H, IR_SIZE), pair(12, H, IR_SIZE, ir_seed=13), pair(14, H, IR_SIZE)]
+
+
+def test_a_frame_that_shows_nothing_in_common_is_left_out(frames):
+    seen = []
+    found = calibrate_scene(frames, start=START, on_frame=lambda number, verdict: seen.append((number, verdict)))
+    assert found.agreeing == (0, 2)
+    assert [bool(verdict.doubts) for _, verdict in seen] == [False, True, False]
+    assert corner_distances(found.matrix, H, IR_SIZE).max() < 1.0
+    assert found.quality["frames"] == 3
+    assert found.quality["frames_agreeing"] == 2
+    assert found.quality["corner_sigma_px"] < 1.0
+
+
+def test_the_map_is_from_ir_to_vis_whoever_is_the_reference(frames):
+    found = calibrate_scene(frames[:1], reference="ir", start=Start(1 / 0.75, 0, 0, 0))
+    assert corner_distances(found.matrix, H, IR_SIZE).max() < 2.0  # one px of ir is 1.8 of vis
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"overlap": 0.2}, "share 20%"),
+        ({"share": 0.3}, "30% of the parts agree"),
+        ({"lead": 1.02}, "another place fits as well"),
+        ({"differ": 40.0}, "two estimators differ by 40.0 px, 6.2 px are allowed"),
+        ({"differ": np.inf}, "a second estimator finds no place"),
+        ({"sigma": 5.0}, "known to 5.0 px only, 3.4 px are allowed"),
+        ({"sigma": np.inf}, "in one part of the picture"),
+        ({"patches": Displacements(np.zeros((5, 2)), np.zeros((5, 2)), np.ones(5), np.zeros(5))}, "5 parts show"),
+    ],
+)
+def test_each_reason_not_to_believe_it_is_enough(monkeypatch, change, why):
+    assert doubts(believed(), SIZE) == []
+    assert len(doubts(believed(**change), SIZE)) == 1
+    with pytest.raises(SceneError, match=why) as caught:
+        calibrate(monkeypatch, [believed(**change)])
+    assert caught.value.exit_code == 1
+
+
+def test_a_place_that_was_not_found_is_not_believed(monkeypatch):
+    with pytest.raises(SceneError, match="nothing that both pictures show"):
+        calibrate(monkeypatch, [None])
+
+
+def test_frames_that_disagree_give_no_map(monkeypatch):
+    with pytest.raises(SceneError, match=r"frames disagree: 2 of 4 lie within 6\.2 px"):
+        calibrate(monkeypatch, [believed(dx) for dx in (0, 2, 40, 80)])
+
+
+def test_most_frames_outvote_one(monkeypatch):
+    found = calibrate(monkeypatch, [believed(dx) for dx in (0, 1, 2, 60)])
+    assert found.agreeing == (0, 1, 2)
+    assert corner_distances(found.matrix, believed(1).matrix, IR_SIZE).max() < 0.5
+
+
+def test_too_many_doubtful_frames_give_no_map(monkeypatch):
+    with pytest.raises(SceneError, match="2 of 3 frames are not to be believed: 10% of the parts agree"):
+        calibrate(monkeypatch, [believed(), believed(share=0.1), believed(share=0.1)])
+
+
+@pytest.mark.parametrize("side", ["ir", "vis"])
+def test_a_picture_that_shows_nothing_is_named(side):
+    pictures = dict(zip(("ir", "vis"), pair(11, H, IR_SIZE), strict=True))
+    pictures[side] = np.full_like(pictures[side], 90)
+    with pytest.raises(SceneError, match=f"{side}: all pixels are within 0 levels"):
+        calibrate_scene([(pictures["ir"], pictures["vis"])])
+
+
+def test_a_picture_that_is_too_small_is_named():
+    ir, vis = pair(11, H, IR_SIZE)
+    with pytest.raises(SceneError, match="ir: 30x160 is too small, at least 32 px a side"):
+        calibrate_scene([(ir[:, :30], vis)])
+
+
+def test_patches_count_from_where_their_own_frame_was_laid(monkeypatch):
+    """Two frames that were laid 2 px apart, and whose patches both say that the first is right."""
+    late = believed(2.0)
+    back = replace(late.patches, to=late.patches.at - (2.0, 0.0))
+    found = calibrate(monkeypatch, [believed(), replace(late, patches=back)])
+    assert found.agreeing == (0, 1)
+    assert corner_distances(found.matrix, H, IR_SIZE).max() < 0.01
+    assert found.quality["residual_px"] < 0.01
