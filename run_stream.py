@@ -21,12 +21,16 @@ with leaving_at_once():  # these take the better part of a second
     import typer
     from rich.table import Table
 
-    from engines.base import Backend, CrotalusError, Fuser, open_fuser
+    from engines.base import Backend, CrotalusError, Fuser
+    from engines.classical import ClassicalMethod
     from engines.trt import Precision
     from pipeline.align import Geometry, Reference
     from pipeline.arguments import parse_rate, parse_shift, parse_size
+    from pipeline.chosen import check_chosen, open_chosen
+    from pipeline.commands.batch import batch, run_chunk
     from pipeline.commands.bench import bench
     from pipeline.commands.build import build
+    from pipeline.commands.calibrate import app as calibrate
     from pipeline.commands.live import live
     from pipeline.commands.options import (
         AgcOption,
@@ -34,11 +38,13 @@ with leaving_at_once():  # these take the better part of a second
         DepthOption,
         HotOption,
         HwaccelOption,
+        MethodOption,
         Model,
         PaletteOption,
         PrecisionOption,
         RegionOption,
         RigOption,
+        SteadyOption,
         Threads,
         ViewOption,
         WeightOption,
@@ -47,7 +53,7 @@ with leaving_at_once():  # these take the better part of a second
     from pipeline.job import Job, Opened, run_job
     from pipeline.json_file import check_json_path, write_json
     from pipeline.progress import Progress, account_of, summary
-    from pipeline.rigging import clock_offset, rigging_of
+    from pipeline.rigging import clock_offset, clock_rate, rigging_of
     from pipeline.sink import SinkSettings
     from pipeline.stats import Stats
     from pipeline.stream import Result
@@ -79,6 +85,7 @@ def fuse(
     model: Model = "auto",
     backend: BackendOption = "auto",
     precision: PrecisionOption = "fp16",
+    method: MethodOption = None,
     offset: Annotated[float | None, typer.Option(help="s added to infrared times.  [default: the rig's, or 0]")] = None,
     tolerance: Annotated[
         float | None, typer.Option(help="Largest distance of a pair, s.  [default: half a period of the slower]")
@@ -108,6 +115,7 @@ def fuse(
     hot_level: HotOption = LOOK.hot_level,
     agc: AgcOption = None,
     agc_region: RegionOption = None,
+    steady: SteadyOption = None,
     hwaccel: HwaccelOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing output.")] = False,
     stats: Annotated[Path | None, typer.Option(metavar="FILE.json", help="Write times and counts here.")] = None,
@@ -117,7 +125,7 @@ def fuse(
     rigging = rigging_of(rig, depth)
     job = Job(
         ir, vis, out,
-        policy=SyncPolicy(clock_offset(offset, rigging), tolerance, gap),
+        policy=SyncPolicy(clock_offset(offset, rigging), tolerance, gap, clock_rate(offset, rigging)),
         geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift), rigging),
         tint="gray" if gray else "vis", choice=Choice(view, weight, hot_level), palette=palette,
         gain=parse_gain(
@@ -125,9 +133,9 @@ def fuse(
         ),
         settings=SinkSettings(codec, crf, preset, pixel_format, threads, overwrite),
         start=start, end=end, rate=parse_rate(rate) if rate else None, limit=limit, threads=threads,
-        hwaccel=hwaccel,
+        hwaccel=hwaccel, steady=steady,
     )  # fmt: skip
-    raise typer.Exit(_fuse(job, model, backend, stats, precision=precision))
+    raise typer.Exit(_fuse(job, model, backend, stats, precision=precision, method=method))
 
 
 app.command()(bench)
@@ -139,6 +147,7 @@ def demo(
     ir: Annotated[str | None, typer.Option(help="Your own infrared file instead of a synthetic one.")] = None,
     vis: Annotated[str | None, typer.Option(help="Your own visible file.")] = None,
     model: Model = "auto",
+    method: MethodOption = None,
     threads: Threads = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files in a folder of another name.")] = False,
 ) -> None:
@@ -147,6 +156,7 @@ def demo(
 
     if (ir is None) != (vis is None):
         raise InputError("demo: one input given; give --ir and --vis, or neither for a synthetic pair")
+    check_chosen(method, model, "auto")  # before a pair is made
     settings = SinkSettings(threads=threads, overwrite=overwrite or folder == DEMO)
     voice, out = Voice(), folder / "fused.mp4"
     if ir is None or vis is None:
@@ -155,11 +165,12 @@ def demo(
         voice.print(f"made {pair.ir} and {pair.vis}: a warm walker only ir sees, a street only vis sees")
         shift = (float(pair.scene.shift[0]), float(pair.scene.shift[1]))
         policy, geometry = SyncPolicy(pair.scene.offset), Geometry(shift=shift)
-        job = Job(str(pair.ir), str(pair.vis), out, policy, geometry, settings=settings, threads=threads)
+        job = Job(str(pair.ir), str(pair.vis), out, policy, geometry, settings=settings, threads=threads,
+                  steady=None)  # fmt: skip
     else:
         claim_folder(folder, (out.name,), may_replace=settings.overwrite)
-        job = Job(ir, vis, out, settings=settings, threads=threads)
-    code = _fuse(job, model, "auto", None)
+        job = Job(ir, vis, out, settings=settings, threads=threads, steady=None)
+    code = _fuse(job, model, "auto", None, method=method)
     if out.exists():
         voice.print(f"result: {out.resolve()}")
     raise typer.Exit(code)
@@ -178,16 +189,25 @@ def doctor() -> None:
 
 app.command()(build)
 app.command()(live)
+app.command()(batch)
+app.command(hidden=True)(run_chunk)
+app.add_typer(calibrate, name="calibrate")
 
 
-def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None, *, precision: Precision = "fp16") -> int:
+def _fuse(
+    job: Job, model: str, backend: Backend, stats_file: Path | None, *,
+    precision: Precision = "fp16", method: ClassicalMethod | None = None,
+) -> int:  # fmt: skip
     """Run a job with progress and Ctrl-C, tell its account, and return the exit code."""
     if stats_file:
         check_json_path(stats_file, may_replace=job.settings.overwrite, folder_to_come=job.out)
     voice, complain = Voice(), Voice(stderr=True)
     fuser: Fuser | None = None
+    check_chosen(method, model, backend)
     if needs_network(job.choice):
-        fuser = open_fuser(model, backend=backend, threads=job.threads, precision=precision, on_progress=voice.print)
+        fuser = open_chosen(
+            method, model, backend, threads=job.threads, precision=precision, on_progress=voice.print
+        )  # fmt: skip
     maker = fuser.name if fuser else f"view {job.choice.view}"
     notices: list[str] = []  # told once a first pair is fused: before that, an error may say it all
     written = 0
@@ -206,7 +226,7 @@ def _fuse(job: Job, model: str, backend: Backend, stats_file: Path | None, *, pr
             progress.show(stats, report)
 
         try:
-            result = run_job(job, fuser, stop=interrupt.stop, on_open=opened, on_frame=fused)
+            result = run_job(job, fuser, stop=interrupt.stop, on_open=opened, on_frame=fused, on_notice=notices.append)
         except CrotalusError as error:
             if not written:
                 raise

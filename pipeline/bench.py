@@ -14,16 +14,20 @@ from typing import Any
 from rich.table import Table
 
 from engines.base import Fuser
+from engines.classical import open_classical
 from pipeline.align import Size
 from pipeline.device_job import Hwaccel
 from pipeline.frames import InputError
 from pipeline.job import Job, Opened, run_job
-from pipeline.rivals import laplacian_pyramid, plain_mean
 from pipeline.stats import Stats
 from pipeline.synthetic import Scene, write_pair
 
 WARM_UP = 3
 """Pairs fused before the clock runs: first calls allocate buffers and choose code paths."""
+
+
+RIVALS = ("mean", "laplacian")
+"""Methods without a model that every table has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +85,7 @@ def bench(
     with tempfile.TemporaryDirectory(prefix="crotalus-bench-") as scratch:
         for size in sizes:
             ir, vis = inputs or _synthetic(Path(scratch), size or (640, 480), frames + WARM_UP)
-            for candidate in (plain_mean(), laplacian_pyramid(), fuser):
+            for candidate in rivals_and(fuser):
                 job = Job(ir, vis, Path(scratch) / "out.mp4", limit=frames + WARM_UP, threads=threads, hwaccel=hwaccel)
                 job = replace(job, geometry=replace(job.geometry, size=size if inputs else None))
                 row = _time(replace(job, settings=replace(job.settings, overwrite=True)), candidate, stop, tell)
@@ -90,6 +94,12 @@ def bench(
                 rows.append(row)
                 on_row(row)
     return rows
+
+
+def rivals_and(fuser: Fuser) -> list[Fuser]:
+    """What a user would otherwise take, then the fuser; once if it is one of them."""
+    rivals = [rival for name in RIVALS if (rival := open_classical(name)).name != fuser.name]
+    return [*rivals, fuser]
 
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:

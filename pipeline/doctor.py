@@ -8,6 +8,7 @@ import av
 from av import library_versions
 
 from engines.base import CrotalusError, open_fuser
+from engines.classical import CLASSICAL, open_classical
 from engines.model import load_model, shipped_models, version
 from pipeline import doctor_gpu
 from pipeline.bench import machine
@@ -40,6 +41,7 @@ def report() -> Iterator[tuple[str, str, str]]:
     yield "video", "encoders", _codecs(ENCODERS, "w")
     yield "video", "file types", " ".join(FORMATS)
     yield from _models()
+    yield "methods", "without a model", " ".join(_method(name) for name in CLASSICAL)
     yield from doctor_gpu.facts()
     yield "backends", "cpu", _cpu()
     yield from doctor_gpu.backends()
@@ -66,6 +68,14 @@ def _models() -> Iterator[tuple[str, str, str]]:
             continue
         for file, digest in info.files.items():
             yield "models", f"{name}/{file}", f"sha256 {digest}"
+
+
+def _method(name: str) -> str:
+    try:
+        open_classical(name)
+    except CrotalusError as error:
+        return f"(no {error})"
+    return name
 
 
 def _cpu() -> str:

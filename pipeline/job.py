@@ -12,6 +12,7 @@ from pathlib import Path
 
 from engines.base import Fuser
 from pipeline.align import Geometry
+from pipeline.alignment import looker
 from pipeline.compose import Tint
 from pipeline.device_frames import Decoder
 from pipeline.device_job import Hwaccel, decoder_of, plan_output
@@ -24,12 +25,10 @@ from pipeline.sink import SinkSettings, open_sink
 from pipeline.source import open_source
 from pipeline.stats import Stats
 from pipeline.stream import Options, Result, run
-from pipeline.sync import SyncPolicy, SyncReport, match_names
+from pipeline.sync import SyncPolicy, SyncReport, anchored, ir_range, match_names
 from pipeline.thermal import Gain
-from pipeline.views import Choice
+from pipeline.views import Choice, needs_network
 
-SEEK_MARGIN = 1.0
-"""s of IR read before and after the wanted range, so that its first and last frames find their partners."""
 MAX_OFFSET = 1e10
 """s; clocks that count from 1970 are at 2e9."""
 START_NOTICE = 0.5
@@ -64,6 +63,8 @@ class Job:
     """Of decoders and encoder, 0 for one per core."""
     hwaccel: Hwaccel = "auto"
     """Of a GPU that fuses: `auto` lets it decode and encode too, where it can."""
+    steady: bool | None = False
+    """See `stream.Options`; None: for videos, unless their frames stay in a GPU's memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +94,19 @@ def run_job(
     stop: threading.Event | None = None,
     on_open: Callable[[Opened], None] = lambda opened: None,
     on_frame: Callable[[Stats, SyncReport], None] = lambda stats, report: None,
+    on_notice: Callable[[str], None] | None = None,
 ) -> Result:
     """Fuse a pair of inputs into an output; every file is closed in the end.
 
     fuser: None will do where `views.needs_network` says so.
-    on_open: told what was opened, before the first frame. on_frame: called after each. Raises InputError before
-    anything is written, OutputError or the first error of a stage after the file has been finished.
+    on_open: told what was opened, before the first frame. on_frame: called after each. on_notice: told what the first
+    pairs show of the inputs; None saves that time. Raises InputError before anything is written, OutputError or the
+    first error of a stage after the file has been finished.
     """
     _check(job)
     colours = palette(job.palette)
-    ir, vis, notices = open_pair(job, decoder_of(job, fuser))
+    decoder = decoder_of(job, fuser)
+    ir, vis, notices = open_pair(job, decoder)
     with closing(ir), closing(vis):
         _check_count(job, vis.info)
         is_video = not (isinstance(ir, ImageSource) and isinstance(vis, ImageSource)) or _is_video_file(job.out)
@@ -121,10 +125,16 @@ def run_job(
             end=job.end,
         )
         notices += plan.notices
+        is_steady = job.steady is not False and is_video and job.limit != 1 and needs_network(job.choice)
+        if is_steady and decoder is not None:  # by itself then: asked for, it is made on the host
+            is_steady = False
+            notices.append("steady: off, as frames stay on the GPU; pass --steady to have them steadied on the host")
         on_open(Opened(ir.info, vis.info, info, _is_video_file(job.out), _expected(job, vis.info), notices))
         size = (info.width, info.height) if is_video or job.geometry.size else None
-        options = Options(job.policy, replace(job.geometry, size=size), job.tint, is_video, job.limit, plan.onto,
-                          job.gain, job.choice, colours, info)  # fmt: skip
+        look = looker(job.geometry, ir.info, vis.info, on_notice)
+        policy, geometry = anchored(job.policy, ir.info), replace(job.geometry, size=size)
+        options = Options(policy, geometry, job.tint, is_video, job.limit, plan.onto, job.gain, job.choice, colours,
+                          info, look, is_steady)  # fmt: skip
         return run(ir, vis, fuser, sink, options, stop=stop, on_frame=on_frame)
 
 
@@ -152,7 +162,7 @@ def open_pair(job: Job, decoder: Decoder | None = None) -> tuple[Source, Source,
     if job.start is None and job.end is None:
         return ir, vis, notices
     ir.close()
-    start, end = _ir_range(job, starts[0], starts[1])
+    start, end = ir_range(job.policy, job.start, job.end, starts[0], starts[1])
     ir = open_source(job.ir, start=start, end=end, rate=job.rate, threads=job.threads, decoder=decoder)
     return ir, vis, notices
 
@@ -202,17 +212,6 @@ def _by_name(source: ImageSource) -> dict[str, Path]:
         if first is not path:
             raise InputError(f"{first} and {path}: two images of one name; fuse one folder at a time")
     return named
-
-
-def _ir_range(job: Job, ir_start: float, vis_start: float) -> tuple[float | None, float | None]:
-    """The part of IR that can be a partner of the wanted part of VIS, s from the first IR frame."""
-    margin = SEEK_MARGIN + (job.policy.tolerance or 0)
-    shift = vis_start - job.policy.offset - ir_start
-    start = None if job.start is None else job.start + shift - margin
-    end = None if job.end is None else job.end + shift + margin
-    if end is not None and end <= 0:
-        raise InputError(f"--end {job.end}: vis ends there {-end:.3f} s before ir begins; check --offset")
-    return (start if start and start > 0 else None), end
 
 
 def _check(job: Job) -> None:

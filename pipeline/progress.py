@@ -92,6 +92,7 @@ def account_of(result: Result, job: Job, fuser: Fuser | None) -> dict[str, Any]:
         "inputs": {"ir": job.ir, "vis": job.vis},
         "output": str(job.out),
         "view": job.choice.view,
+        "steady": result.is_steady,
         "fuser": fuser.name if fuser else None,
         "model": None if info is None else {"name": info.name, "files": info.files},
         **result.stats.to_json(),

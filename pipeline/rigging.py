@@ -100,6 +100,11 @@ def clock_offset(given: float | None, rigging: Rigging | None) -> float:
     return 0.0 if rigging is None else rigging.rig.clock_offset
 
 
+def clock_rate(given_offset: float | None, rigging: Rigging | None) -> float:
+    """ppm by which the infrared clock is slow: what the rig has, unless the user gave an offset of another clock."""
+    return 0.0 if rigging is None or given_offset is not None else rigging.rig.clock_rate
+
+
 def laid_over(upper: Luma, lower: Luma, weight: NDArray[np.float32]) -> Luma:
     """upper where weight is 1, lower where it is 0. All (H, W)."""
     return np.asarray(cv2.blendLinear(upper, lower, weight, 1 - weight), np.uint8)

@@ -8,9 +8,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Protocol
 
 from engines.base import Flight, Fuser, Luma
 from engines.device_picture import Onto, PictureFuser
+from engines.steady import Steady
 from pipeline.align import Aligned, Geometry, align
 from pipeline.compose import Tint, compose
 from pipeline.frames import Frame, InputError, Pair, Sink, Source, StreamInfo
@@ -42,6 +44,23 @@ class Options:
     """Of IR, in the views that show it."""
     info: StreamInfo | None = None
     """Of the output, for its colours; the view `fused` does without."""
+    on_aligned: Callable[[Aligned], None] | None = None
+    """Told each pair as it is laid together, before it is fused."""
+    steady: bool = False
+    """Gain steps of IR and the grain of what rests are held back, see `engines.steady`; not for planes in a device."""
+
+
+class Carry(Protocol):
+    """Where a run takes over in the middle of a stream, and what it leaves for the run that goes on after it."""
+
+    @property
+    def gains(self) -> tuple[Agc, Agc]:
+        """Gain controls of IR and VIS, in place of new ones."""
+        ...
+
+    def next(self, pair: Pair) -> None:
+        """Told of each pair before anything is done with it; all of the one before is done, in flights of depth 1."""
+        ...
 
 
 @dataclass(slots=True)
@@ -55,6 +74,8 @@ class Result:
     notes: list[str]
     """What is odd about the inputs, and what the output file could not hold."""
     is_interrupted: bool
+    is_steady: bool = False
+    """See `Options.steady`."""
 
 
 def fused_frames(
@@ -66,37 +87,45 @@ def fused_frames(
     report: SyncReport,
     stats: Stats,
     waited: Callable[[], float] = lambda: 0.0,
+    carry: Carry | None = None,
 ) -> Iterator[Frame]:
     """The whole line between source and sink as one generator, without a thread.
 
     fuser: may be None for the views that do without the network, and is not asked for them.
-    tolerance: of a pair, s. waited: s spent so far on waiting for frames, which no stage is charged for.
+    tolerance: of a pair, s. waited: s spent so far on waiting for frames, which no stage is charged for. carry: of a
+    stream that was begun before.
     """
     flight = _start(fuser, options) if needs_network(options.choice) else None
     under_way: deque[tuple[Aligned, float]] = deque()  # and the ms that `put` took
+    steady = Steady() if options.steady else None
     inertia = INERTIA if options.is_video else 0
-    gains = Agc(options.gain, inertia=inertia), Agc(inertia=inertia)
+    gains = carry.gains if carry else (Agc(options.gain, inertia=inertia), Agc(inertia=inertia))
     pairs = pair_frames(ir, vis, options.policy, tolerance, report)
     limit = None if options.limit is None else min(options.limit, sys.maxsize)  # more than islice() takes
 
     def finish(flight: Flight) -> Frame:
         aligned, ms = under_way.popleft()
         began = stats.clock()
-        luma = flight.get()
+        luma = flight.get() if steady is None else steady.get(flight.get())
         stats.stages["fuse"].add(ms + 1000 * (stats.clock() - began))
         with stats.timed("compose"):
             return _shown(luma, aligned, options)
 
     for pair in islice(_timed_pairs(pairs, stats, waited), limit):
+        if carry:
+            carry.next(pair)
         with stats.timed("align"):
             aligned = align(pair, options.geometry, *gains)
+        if options.on_aligned is not None:
+            options.on_aligned(aligned)
         if flight is None:
             with stats.timed("compose"):
                 frame = _shown(None, aligned, options)
             yield frame
             continue
         began = stats.clock()
-        flight.put(aligned.ir, aligned.vis)
+        seen = aligned.seen if aligned.reference == "vis" else None
+        flight.put(aligned.ir if steady is None else steady.put(aligned.ir, aligned.vis, seen), aligned.vis)
         under_way.append((aligned, 1000 * (stats.clock() - began)))
         if len(under_way) == flight.depth:
             yield finish(flight)
@@ -128,6 +157,7 @@ def run(
     *,
     stop: threading.Event | None = None,
     on_frame: Callable[[Stats, SyncReport], None] = lambda stats, report: None,
+    carry: Carry | None = None,
 ) -> Result:
     """Fuse until a source ends, the limit is reached, or `stop` is set; the sink is closed in every case.
 
@@ -143,7 +173,7 @@ def run(
             for name, source in (("ir", ir), ("vis", vis)):
                 readers[name] = ReadAhead(source.frames(), f"decode {name}", line, stats)
             frames = fused_frames(
-                readers["ir"], readers["vis"], fuser, options, tolerance, report, stats, waited=lambda: line.waited
+                readers["ir"], readers["vis"], fuser, options, tolerance, report, stats, lambda: line.waited, carry
             )
             for frame in _until_stopped(frames, line):
                 writer.put(frame)
@@ -156,7 +186,7 @@ def run(
     is_whole = options.limit is None and not line.stop.is_set()
     complaints = ir.complaints() + vis.complaints() if is_whole else []
     remarks = ir.remarks() + vis.remarks() if is_whole else []
-    return Result(stats, report, complaints, remarks + sink.notes(), line.stop.is_set())
+    return Result(stats, report, complaints, remarks + sink.notes(), line.stop.is_set(), options.steady)
 
 
 def _until_stopped(frames: Iterator[Frame], line: Line) -> Iterator[Frame]:

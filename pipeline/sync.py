@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
@@ -12,6 +12,8 @@ from pipeline.frames import Frame, InputError, Pair, StreamInfo
 
 Gap = Literal["drop", "hold"]
 
+SEEK_MARGIN = 1.0
+"""s of IR read before and after the wanted range, so that its first and last frames find their partners."""
 ROUNDING = 1e-6
 """s added to every tolerance: times are floats, and frames exactly half a period apart belong together."""
 UNKNOWN_RATE_TOLERANCE = 0.05
@@ -31,6 +33,14 @@ class SyncPolicy:
     """Largest distance of a pair, s; None: half a period of the slower stream."""
     gap: Gap = "drop"
     """What a VIS frame without an IR frame near enough gets: nothing, or the last IR frame again."""
+    rate: float = 0.0
+    """ppm by which the IR clock is slow: so much more is added as time goes on."""
+    origin: float = 0.0
+    """s on the IR clock, at which `offset` alone is added; of the first IR frame, see `anchored`."""
+
+    def on_vis_clock(self, ir_time: float) -> float:
+        """s on the VIS clock, of a time on the IR clock."""
+        return ir_time + self.offset + 1e-6 * self.rate * (ir_time - self.origin)
 
 
 @dataclass(slots=True)
@@ -70,6 +80,27 @@ def default_tolerance(ir: StreamInfo, vis: StreamInfo) -> float:
     return float(Fraction(1, 2) / min(rates)) if rates else UNKNOWN_RATE_TOLERANCE
 
 
+def anchored(policy: SyncPolicy, ir: StreamInfo) -> SyncPolicy:
+    """The policy for an IR recording: its clock goes right at its first frame."""
+    return replace(policy, origin=float(ir.start_pts * ir.time_base))
+
+
+def ir_range(
+    policy: SyncPolicy, start: float | None, end: float | None, ir_start: float, vis_start: float
+) -> tuple[float | None, float | None]:
+    """The part of IR that can be a partner of a part of VIS, s from the first IR frame.
+
+    start, end: s from the first VIS frame, None if not given. ir_start, vis_start: s, the first frames' own times.
+    """
+    margin = SEEK_MARGIN + (policy.tolerance or 0) + 1e-6 * abs(policy.rate) * max(start or 0, end or 0)
+    shift = vis_start - policy.offset - ir_start
+    first = None if start is None else start + shift - margin
+    last = None if end is None else end + shift + margin
+    if last is not None and last <= 0:
+        raise InputError(f"--end {end}: vis ends there {-last:.3f} s before ir begins; check --offset")
+    return (first if first and first > 0 else None), last
+
+
 def pair_frames(
     ir: Iterator[Frame], vis: Iterator[Frame], policy: SyncPolicy, tolerance: float, report: SyncReport
 ) -> Iterator[Pair]:
@@ -78,7 +109,7 @@ def pair_frames(
     Both streams must come in time order. Both are read to their ends, so that `report` counts every frame. Raises
     InputError if there was no pair at all.
     """
-    line = _IrLine(ir, policy.offset, report)
+    line = _IrLine(ir, policy, report)
     for frame in vis:
         report.vis_span = (report.vis_span[0] if report.vis_span else frame.time, frame.time)
         partner, reason = line.nearest(frame.time)
@@ -100,8 +131,8 @@ def pair_frames(
 class _IrLine:
     """The IR stream walked alongside VIS: the frame passed last, the one ahead, and which were taken."""
 
-    def __init__(self, frames: Iterator[Frame], offset: float, report: SyncReport) -> None:
-        self._frames, self._offset, self._report = frames, offset, report
+    def __init__(self, frames: Iterator[Frame], policy: SyncPolicy, report: SyncReport) -> None:
+        self._frames, self._policy, self._report = frames, policy, report
         self._taken = True
         self.passed: Frame | None = None
         self.ahead: Frame | None = next(frames, None)
@@ -149,7 +180,7 @@ class _IrLine:
             self._report.ir_span = (span[0] if span else time, time)
 
     def _time(self, frame: Frame) -> float:
-        return frame.time + self._offset
+        return self._policy.on_vis_clock(frame.time)
 
 
 def match_names(ir: Sequence[str], vis: Sequence[str]) -> tuple[list[tuple[str, str]], list[str]]:

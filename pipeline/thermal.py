@@ -28,6 +28,9 @@ PLATEAU = 3.0
 """Most that one count may weigh, in typical counts of the scene (see `plateau_curve`). Vickers has the plateau follow
 the scene likewise; ours depends neither on the size of the picture nor on unused low bits of a 14-bit camera."""
 
+GRID = 1 / 256
+"""What a smoothed curve is rounded to, counts or levels: see `_nearer`."""
+
 LEVELS = 65536
 MIDDLE = 128
 """Luma of every pixel of a scene without any contrast."""
@@ -160,9 +163,21 @@ class Agc:
             raise InputError(f"inertia {inertia}: give 0 (each frame for itself) to below 1")
         self.gain = gain or Gain()
         self._low, self._high, self._inertia = low, high, inertia
-        self._span: Span | None = None
-        self._curve: Curve | None = None
+        self._state: Curve | None = None
         self._is_outside_told = False
+
+    @property
+    def state(self) -> Curve | None:
+        """What one frame leaves for the next: the span (2,), or the curve (65536,); None before the first.
+
+        Another gain control of the same settings goes on exactly from here once it is set there. Belongs to it.
+        """
+        return self._state
+
+    @state.setter
+    def state(self, state: Curve | None) -> None:
+        """Go on from here."""
+        self._state = state
 
     def apply(self, frame: Frame) -> Frame:
         """The frame with 8-bit luma; one that has it already is returned as it is, unless the gain is for 8 bits too.
@@ -180,14 +195,10 @@ class Agc:
             return span_curve(self.gain.span)
         keep, measured = self._inertia, self._measured(luma16)
         if self.gain.mode == "plateau":
-            own = plateau_curve(measured)
-            self._curve = own if self._curve is None else keep * self._curve + (1 - keep) * own
-            return self._curve
-        span = percentile_span(measured, self._low, self._high)
-        if self._span is not None:
-            span = (keep * self._span[0] + (1 - keep) * span[0], keep * self._span[1] + (1 - keep) * span[1])
-        self._span = span
-        return span_curve(span)
+            self._state = _nearer(self._state, plateau_curve(measured), keep)
+            return self._state
+        self._state = _nearer(self._state, np.array(percentile_span(measured, self._low, self._high)), keep)
+        return span_curve((float(self._state[0]), float(self._state[1])))
 
     def _measured(self, luma16: NDArray[np.uint16]) -> NDArray[np.uint16]:
         """The region that sets the gain; all of the picture, said once, where the region lies outside."""
@@ -201,6 +212,19 @@ class Agc:
             height, width = luma16.shape
             log.warning("the agc region lies outside the picture of %dx%d px: all of it is measured", width, height)
         return luma16
+
+
+def _nearer(old: Curve | None, own: Curve, keep: float) -> Curve:
+    """old moved toward own by 1 - keep of the way, in whole steps of GRID and by one at least; None: own.
+
+    In floats two runs that began at different frames would stay an ulp apart for ever: here they meet, after some 150
+    frames at 0.9, so that a long video can be fused in pieces. A scene that holds still is reached exactly.
+    """
+    own = np.rint(own / GRID) * GRID
+    if old is None:
+        return own
+    way = own - old
+    return old + np.sign(way) * np.ceil(np.abs(way) * ((1 - keep) / GRID)) * GRID
 
 
 def _histogram(luma16: NDArray[np.uint16]) -> Curve:

@@ -58,7 +58,7 @@ class VideoFile:
 
     def frames(self) -> Iterator[VideoFrame]:
         """Decoded frames from the current position to the end, in display order."""
-        for packet in self._packets():
+        for packet in self.packets():
             try:
                 frames = self.stream.decode(packet)
             except EndOfStream:
@@ -87,8 +87,8 @@ class VideoFile:
         self.is_closed = True
         self.container.close()
 
-    def _packets(self) -> Iterator[Packet[VideoStream] | None]:
-        """Packets, at last None (or an empty packet): flush the decoder."""
+    def packets(self) -> Iterator[Packet[VideoStream] | None]:
+        """Packets as stored, from the current position on, at last None (or an empty packet): flush the decoder."""
         failures = 0
         while failures < READ_ATTEMPTS:
             try:

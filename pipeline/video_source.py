@@ -73,6 +73,11 @@ class VideoSource:
         """Frames are `DevicePicture`s, save those that differ from the first."""
         return self._decoder is not None
 
+    @property
+    def is_timed(self) -> bool:
+        """Frames have the times that are in the file; else their number and the rate make them."""
+        return self._is_timed
+
     def __enter__(self) -> VideoSource:
         return self
 
@@ -82,6 +87,10 @@ class VideoSource:
     def close(self) -> None:
         """Close the file; frames handed out stay valid. May be called twice."""
         self._file.close()
+
+    def narrow(self, begin: int | None, end: int | None) -> None:
+        """Read only frames from pts begin on and before pts end, None for no bound. Call before `frames`."""
+        self._start_pts, self._end_pts = begin, end
 
     def frames(self) -> Iterator[Frame]:
         """Frames with strictly increasing pts; planes are read-only views where the file's format allows.

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from engines.base import open_fuser
 from pipeline.arguments import parse_size
-from pipeline.commands.options import BackendOption, HwaccelOption, Model, PrecisionOption, Threads
+from pipeline.chosen import open_chosen
+from pipeline.commands.options import BackendOption, HwaccelOption, MethodOption, Model, PrecisionOption, Threads
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
 from pipeline.json_file import check_json_path, write_json
@@ -27,6 +27,7 @@ def bench(
     model: Model = "auto",
     backend: BackendOption = "auto",
     precision: PrecisionOption = "fp16",
+    method: MethodOption = None,
     hwaccel: HwaccelOption = "auto",
     threads: Threads = 0,
     json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write the result here too.")] = None,
@@ -41,7 +42,9 @@ def bench(
     if json_file:
         check_json_path(json_file)
     voice = Voice()
-    fuser = open_fuser(model, backend=backend, threads=threads, precision=precision, on_progress=voice.print)
+    fuser = open_chosen(
+        method, model, backend, threads=threads, precision=precision, on_progress=voice.print
+    )  # fmt: skip
     with closing(fuser), Interrupt() as interrupt:
         rows = bench_module.bench(
             inputs,

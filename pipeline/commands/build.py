@@ -43,7 +43,7 @@ def build(
         voice.print("\n".join(map(str, inventory.list_engines())) or "none")
     if show or clear:
         return
-    info = load_model("jcae" if model == "auto" else model)
+    info = load_model(model)
     for profile in [parse_profile(text) for text in size or ["640x480"]]:
         for engine in engine_build.build_engines(
             info, backend=backend, precision=precision, profile=profile, batch=batch, targets=target or (),

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from engines.base import Backend
+from engines.classical import ClassicalMethod
 from pipeline.align import Reference
 from pipeline.commands.options import DepthOption
 from pipeline.live.loss import OnLoss
@@ -47,6 +48,7 @@ def live(
     ] = None,
     model: Annotated[Text, typer.Option(help="auto, the name of a shipped model, or a model folder.")] = None,
     backend: Annotated[Backend | None, typer.Option(help="Where the network runs.  [default: auto]")] = None,
+    method: Annotated[ClassicalMethod | None, typer.Option(help="A formula on the CPU instead of a model.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of network and encoder, 0: one per core.")] = None,
     reference: Annotated[Reference | None, typer.Option(help="Whose grid the output has.  [default: vis]")] = None,
     size: Annotated[Text, typer.Option(metavar="WxH", help="Output size.  [default: the reference's]")] = None,
@@ -60,6 +62,9 @@ def live(
     agc: Annotated[Text, typer.Option(help="Thermal gain: percentile, plateau or fixed:LO,HI.")] = None,
     agc_region: Annotated[Text, typer.Option(metavar="X,Y,W,H", help="Part of infrared that sets it.")] = None,
     overlay: Annotated[bool | None, typer.Option(help="Time, rate and latency in the picture.")] = None,
+    steady: Annotated[
+        bool | None, typer.Option(help="Hold back gain steps of infrared and the grain of what rests.")
+    ] = None,
     codec: Annotated[Text, typer.Option(help="Of the recording.  [default: libx264]")] = None,
     crf: Annotated[int | None, typer.Option(help="Quality of the recording, lower is better.")] = None,
     preset: Annotated[Text, typer.Option(help="Encoder speed.  [default: veryfast]")] = None,
@@ -72,13 +77,13 @@ def live(
 
     options: dict[str, Any] = {
         "ir": ir, "vis": vis, "duration": duration,
-        "network.model": model, "network.backend": backend, "network.threads": threads,
+        "network.model": model, "network.backend": backend, "network.method": method, "network.threads": threads,
         "pairing.master": master, "pairing.offset": offset, "pairing.tolerance": tolerance,
         "pairing.age_limit": age_limit, "pairing.on_loss": on_loss,
         "geometry.reference": reference, "geometry.size": size, "geometry.shift": shift,
         "geometry.rig": rig, "geometry.depth": depth,
         "picture.view": view, "picture.palette": palette, "picture.agc": agc, "picture.region": agc_region,
-        "picture.overlay": overlay,
+        "picture.overlay": overlay, "picture.steady": steady,
         "record.path": record, "record.segment": segment, "record.keep_age": keep_age,
         "record.keep_bytes": keep_bytes, "record.min_free": min_free, "record.codec": codec, "record.crf": crf,
         "record.preset": preset,

@@ -8,15 +8,27 @@ from typing import Annotated
 import typer
 
 from engines.base import Backend
+from engines.classical import ClassicalMethod
 from engines.trt import Precision
 from pipeline.device_job import Hwaccel
 from pipeline.palettes import PALETTES
 from pipeline.views import View
 
 Model = Annotated[str, typer.Option(help="auto, the name of a shipped model, or a model folder.")]
+MethodOption = Annotated[
+    ClassicalMethod | None,
+    typer.Option(help="Instead of a model, a published formula on the CPU, the same in every run; csr is slow."),
+]
 BackendOption = Annotated[Backend, typer.Option(help="Where the network runs.")]
 Threads = Annotated[int, typer.Option(min=0, max=128, help="CPU threads of network and codecs, 0 for one per core.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Of the network on a GPU; on a CPU it is fp32 always.")]
+SteadyOption = Annotated[
+    bool | None,
+    typer.Option(
+        "--steady/--no-steady",
+        help="Hold back gain steps of infrared and the grain of what rests.  [default: steady, for videos on the host]",
+    ),
+]
 HwaccelOption = Annotated[Hwaccel, typer.Option(help="Whether a GPU that fuses is to decode and encode as well.")]
 ViewOption = Annotated[
     View,

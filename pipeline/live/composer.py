@@ -12,7 +12,8 @@ from fractions import Fraction
 import numpy as np
 
 from calibration.rig import RigError
-from engines.base import Flight, Fuser
+from engines.base import Flight, Fuser, Luma
+from engines.steady import Steady
 from pipeline.align import Aligned, Geometry, align, scale
 from pipeline.frames import Colour, Frame, Pair, StreamInfo
 from pipeline.live.loss import OnLoss, Shown, shown
@@ -88,19 +89,29 @@ class Composer:
         on_loss: OnLoss = "hold",
         region: Region | None = None,
         clock: Callable[[], float] = time.monotonic,
+        on_aligned: Callable[[Aligned, tuple[float, float]], None] = lambda aligned, nudge: None,
+        steady: bool = False,
     ) -> None:
-        """region: of the IR picture, that sets its gain."""
+        """region: of the IR picture, that sets its gain. on_aligned: told each pair of frames of one time as it is laid
+        together, and the viewer's nudge; must not wait. steady: see `engines.steady`.
+        """
         self._flight: Flight = fuser.start(follows=True)
         self.depth = min(self._flight.depth, DEPTH)
         """Pictures that may be under way at once."""
         self.info: StreamInfo | None = None
         """Of the output; None before the first picture, constant from then on."""
-        self._geometry, self._on_loss, self._clock = geometry, on_loss, clock
+        self._geometry, self._on_loss, self._clock, self._on_aligned = geometry, on_loss, clock, on_aligned
         self._ir_gain, self._vis_gain = _Gain(region=region), _Gain()
+        self._steady = Steady() if steady else None
         self._under_way: deque[_UnderWay] = deque()
         self._last_pts: int | None = None
         self._misfit = ""
         self._index = 0
+
+    @property
+    def is_steady(self) -> bool:
+        """Gain steps and grain are held back."""
+        return self._steady is not None
 
     @property
     def under_way(self) -> int:
@@ -126,14 +137,18 @@ class Composer:
             except RigError as error:
                 self._note_misfit(error)
                 work.shown = geometry.reference
+            if work.aligned is not None and match.kind == "paired":
+                self._on_aligned(work.aligned, controls.nudge)
         if work.aligned is None:
             alone = {"ir": ir, "vis": vis}.get(work.shown)
             work.frame = self._blank() if alone is None else self._alone(alone, work.shown)
         work.stages_ms["align"] = 1000 * (self._clock() - began)
         if work.aligned is not None and needs_network(controls):
             began = self._clock()
-            self._flight.put(work.aligned.ir, work.aligned.vis)
+            self._flight.put(self._steadied(work.aligned), work.aligned.vis)
             work.stages_ms["fuse"] = 1000 * (self._clock() - began)
+        elif self._steady is not None:
+            self._steady.forget()
         self._under_way.append(work)
 
     def get(self) -> Made:
@@ -142,7 +157,7 @@ class Composer:
         began = self._clock()
         fused = None
         if "fuse" in work.stages_ms:
-            fused = self._flight.get()
+            fused = self._flight.get() if self._steady is None else self._steady.get(self._flight.get())
             work.stages_ms["fuse"] += 1000 * (self._clock() - began)
             began = self._clock()
         frame, sides = self._viewed(work, fused)
@@ -166,6 +181,12 @@ class Composer:
         frame = replace(frame, pts=pts, time=float(pts * TIME_BASE), index=self._index)
         self._last_pts, self._index = pts, self._index + 1
         return frame, sides
+
+    def _steadied(self, aligned: Aligned) -> Luma:
+        """The IR picture to be fused."""
+        if self._steady is None:
+            return aligned.ir
+        return self._steady.put(aligned.ir, aligned.vis, aligned.seen if aligned.reference == "vis" else None)
 
     def _alone(self, frame: Frame, side: str) -> Frame:
         """One camera's picture where it lies on the output's grid."""

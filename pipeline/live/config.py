@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from engines.base import Backend
+from engines.classical import ClassicalMethod
 from pipeline.align import Reference
 from pipeline.arguments import parse_bytes, parse_duration, parse_shift, parse_size
 from pipeline.encoding import SinkSettings
@@ -85,10 +86,11 @@ class _Section(BaseModel):
 
 
 class NetworkSection(_Section):
-    """What fuses, see `open_fuser`."""
+    """What fuses, see `chosen.open_chosen`."""
 
     model: str = "auto"
     backend: Backend = "auto"
+    method: ClassicalMethod | None = None
     threads: int = Field(0, ge=0, le=128)
 
 
@@ -125,6 +127,7 @@ class PictureSection(_Section):
     weight: float = Field(0.5, ge=0, le=1)
     hot_level: int = Field(200, ge=0, le=255)
     overlay: bool = False
+    steady: bool = True
 
 
 class RecordSection(_Section):

@@ -46,6 +46,8 @@ class LiveLine:
         self.meter = Meter()
         self.recording: Callable[[], dict[str, object] | None] = lambda: None
         """What there is to tell of the recording; set by who opens it."""
+        self.alignment: Callable[[], dict[str, float] | None] = lambda: None
+        """How well the pictures lie on each other; set by who measures it."""
         self._cameras, self._pairer, self._watch, self._composer = cameras, pairer, watch, composer
         self._panel, self._show, self._backend, self._say, self._clock = panel, show, backend, say, clock
         self._changed = threading.Condition()
@@ -112,7 +114,9 @@ class LiveLine:
             state=self._state(),
             message=self._silence.line if now - self.beat < BUSY else _too_slow(now - self.beat),
             recording=self.recording(),
+            alignment=self.alignment(),
             backend=self._backend,
+            steady=self._composer.is_steady,
             uptime=now - self._started,
             rss_bytes=resident_bytes(),
         )

@@ -13,6 +13,7 @@ from engines.base import Fuser
 from pipeline.align import Geometry
 from pipeline.frames import Colour, Frame, InputError
 from pipeline.live.composer import Composer, Made
+from pipeline.live.drift import Drift, watch
 from pipeline.live.eye import Eye, LiveCamera
 from pipeline.live.line import TAKE, LiveLine
 from pipeline.live.loss import OnLoss, Watch
@@ -61,6 +62,8 @@ class LiveJob:
     record: RecordSettings | None = None
     duration: float | None = None
     """s after which the run ends by itself."""
+    steady: bool = False
+    """Gain steps of IR and the grain of what rests are held back, see `engines.steady`."""
 
 
 class LiveRun:
@@ -85,19 +88,26 @@ class LiveRun:
         self._job, self._panel, self._viewers = job, panel, viewers
         self._say, self._clock = say, clock
         self._tape = Tape(job.record, say=say)
-        self._composer = Composer(fuser, job.geometry, on_loss=job.on_loss, region=job.region, clock=clock)
-        watch = Watch(job.on_loss, clock(), say=say)
+        self._drift = Drift(job.geometry, say)
+        self._composer = Composer(
+            fuser, job.geometry, on_loss=job.on_loss, region=job.region, clock=clock, on_aligned=self._drift.put,
+            steady=job.steady,
+        )  # fmt: skip
+        loss = Watch(job.on_loss, clock(), say=say)
         self.line = LiveLine(
-            self._cameras, Pairer(job.pairing), watch, self._composer, panel, self._show, backend=fuser.name, say=say,
+            self._cameras, Pairer(job.pairing), loss, self._composer, panel, self._show, backend=fuser.name, say=say,
             clock=clock,
         )  # fmt: skip
-        self.line.recording = self._tape.status
+        self.line.recording, self.line.alignment = self._tape.status, self._drift.status
         self.status = self.line.status
         self._over = threading.Event()
         self._error: BaseException | None = None
         self._threads = [threading.Thread(target=self._pump, args=(side,), name=f"{side} frames", daemon=True)
                          for side in cameras]  # fmt: skip
         self._worker = threading.Thread(target=self._work, name="line", daemon=True)
+        self._checker = threading.Thread(
+            target=watch, args=(self._drift, self._over, clock), name="alignment", daemon=True
+        )
         self._started = clock()
         self._ended: float | None = None
         self.is_left_behind = False
@@ -109,7 +119,7 @@ class LiveRun:
         """Start the cameras and the line."""
         for camera in self._cameras.values():
             camera.start()
-        for thread in (*self._threads, self._worker):
+        for thread in (*self._threads, self._worker, self._checker):
             thread.start()
 
     def tick(self, timeout: float = TICK) -> bool:
@@ -139,8 +149,9 @@ class LiveRun:
         for thread in self._threads:
             if thread.ident is not None:
                 thread.join(max(0.0, until - self._clock()))
-        if self._worker.ident is not None:
-            self._worker.join(max(LAST_FRAME, until - self._clock()))
+        for thread in (self._worker, self._checker):
+            if thread.ident is not None:
+                thread.join(max(LAST_FRAME, until - self._clock()))
         self.is_left_behind = self._worker.is_alive()
 
     def _pump(self, side: Side) -> None:

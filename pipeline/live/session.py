@@ -10,9 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from engines.base import Fuser, open_fuser
+from engines.base import Fuser
 from pipeline.align import Geometry
 from pipeline.arguments import parse_size
+from pipeline.chosen import check_chosen, open_chosen
 from pipeline.encoding import SinkSettings
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
@@ -113,7 +114,7 @@ class Session:
 
     def _open_fuser(self) -> Fuser:
         network = self._wanted.network
-        return open_fuser(network.model, backend=network.backend, threads=network.threads)
+        return open_chosen(network.method, network.model, network.backend, threads=network.threads)
 
     def _page(self, stack: ExitStack) -> tuple[Viewers | None, str]:
         """The hub of the page and where the page is; None and nothing if there is to be none."""
@@ -152,6 +153,7 @@ def sources(wanted: LiveConfig) -> dict[Side, str]:
 def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
     """What the run does with its frames. Raises InputError."""
     pairing, geometry, record = wanted.pairing, wanted.geometry, wanted.record
+    check_chosen(wanted.network.method, wanted.network.model, wanted.network.backend)
     rigging = rigging_of(None if geometry.rig is None else Path(geometry.rig), geometry.depth)
     settings = None
     _check_segments(record)
@@ -169,6 +171,7 @@ def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
         None if region is None else parse_region(region),
         settings,
         wanted.duration,
+        wanted.picture.steady,
     )
 
 

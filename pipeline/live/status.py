@@ -152,7 +152,11 @@ class LiveStatus:
     """One line for a person: what is missing, and by how much."""
     recording: dict[str, Any] | None = None
     """path, seconds, bytes, free_bytes, error; None without a recording."""
+    alignment: dict[str, float] | None = None
+    """residual_px, dx_px and dy_px (infrared right and below), confidence, patches; None while nobody can tell."""
     backend: str = ""
+    steady: bool = False
+    """Gain steps of IR and the grain of what rests are held back."""
     uptime: float = 0.0
     """s since the start."""
     rss_bytes: int = 0

@@ -49,6 +49,7 @@ class Metrics(Collector):
         yield _histogram("fusion_latency_seconds", "Capture to output.", self._hub.latency)
         yield _histogram("fusion_pair_offset_seconds", "IR minus VIS within a pair.", self._hub.skew)
         yield _stages(dict(self._hub.stages))
+        yield _alignment(status)
         yield from _recording(status)
         yield GaugeMetricFamily("fusion_preview_viewers", "Who have the stream open.", value=self._hub.viewers)
         yield CounterMetricFamily("fusion_preview_pictures", "Pictures encoded for them.", value=self._hub.encoded)
@@ -96,6 +97,14 @@ def _stages(stages: dict[str, Tally]) -> Metric:
     for stage, tally in stages.items():
         buckets, total = tally.buckets()
         family.add_metric([stage], buckets, total)
+    return family
+
+
+def _alignment(status: LiveStatus) -> Metric:
+    """Without a sample while the pictures do not tell: no number is better than an old one."""
+    family = GaugeMetricFamily("fusion_alignment_residual_pixels", "What IR and VIS lie apart, of late.", labels=[])
+    if status.alignment is not None:
+        family.add_metric([], status.alignment["residual_px"])
     return family
 
 

@@ -138,6 +138,7 @@ def test_a_cache_that_cannot_be_found_is_a_finding(no_gpu, monkeypatch):
 
 
 def test_sections_stand_together():
+    order = ["machine", "packages", "video", "models", "methods", "gpu", "backends"]
     sections = [section for section, _, _ in doctor.report()]
-    assert list(dict.fromkeys(sections)) == ["machine", "packages", "video", "models", "gpu", "backends"]
-    assert sections == sorted(sections, key=["machine", "packages", "video", "models", "gpu", "backends"].index)
+    assert list(dict.fromkeys(sections)) == order
+    assert sections == sorted(sections, key=order.index)

@@ -125,7 +125,7 @@ def test_choices_that_are_none_are_refused(values):
 
 
 def test_the_command_line_shows_a_view_without_opening_a_network(tmp_path, pair, monkeypatch):
-    monkeypatch.setattr("run_stream.open_fuser", lambda *given, **more: pytest.fail("a network was opened"))
+    monkeypatch.setattr("run_stream.open_chosen", lambda *given, **more: pytest.fail("a network was opened"))
     out, stats = tmp_path / "out.mkv", tmp_path / "stats.json"
     arguments = ["fuse", *pair, "-o", str(out), "--view", "hot", "--palette", "lava", "--hot-level", "200",
                  "--codec", "ffv1", "--stats", str(stats)]  # fmt: skip

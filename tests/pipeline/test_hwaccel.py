@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from av.video.reformatter import ColorRange
 
+from engines.classical import open_classical
 from engines.device_picture import DevicePicture, Onto
 from pipeline import device_job, hardware
 from pipeline.align import Geometry
@@ -20,7 +21,6 @@ from pipeline.device_frames import on_host, why_on_host
 from pipeline.frames import Colour, InputError
 from pipeline.job import Job, run_job
 from pipeline.luma import LIMITED, TO_FULL, TO_LIMITED
-from pipeline.rivals import plain_mean
 from pipeline.sink import SinkSettings
 from pipeline.source import open_source
 from pipeline.stats import Stats
@@ -253,6 +253,7 @@ def test_a_part_of_the_videos_is_the_same_part(tmp_path, pair, fuser, hosted):
         ({"choice": Choice("edges")}, "the view edges"),
         ({"choice": Choice(divider=0.5)}, "the view fused"),
         ({"gain": Gain(is_for_8bit=True)}, "the gain of 8-bit infrared"),
+        ({"steady": True}, "a steady picture"),
     ],
 )
 def test_what_looks_into_the_pictures_keeps_them_on_the_host(tmp_path, pair, fuser, hosted, passed, more, needed):
@@ -270,7 +271,7 @@ def test_a_decoder_that_gives_up_halfway_loses_nothing(tmp_path, pair, fuser, ho
 def test_a_fuser_without_a_device_asks_for_no_hardware(tmp_path, pair, monkeypatch):
     monkeypatch.setattr(device_job, "Nvdec", lambda: pytest.fail("hardware decoding for a CPU"))
     monkeypatch.setattr(device_job, "nvenc", lambda *given: pytest.fail("hardware encoding for a CPU"))
-    told, _, found = fused(job_of(pair, tmp_path), plain_mean())
+    told, _, found = fused(job_of(pair, tmp_path), open_classical("mean"))
     assert (told, len(found["planes"])) == ([], COUNT)
 
 
@@ -293,7 +294,7 @@ def test_without_a_driver_all_falls_back_in_one_note_and_loses_nothing(tmp_path,
 def test_the_note_is_printed_once(tmp_path, pair, fuser, monkeypatch, capsys):
     import run_stream
 
-    monkeypatch.setattr(run_stream, "open_fuser", lambda *given, **options: fuser)
+    monkeypatch.setattr(run_stream, "open_chosen", lambda *given, **options: fuser)
     given = ["fuse", str(pair[0]), str(pair[1]), "--out", str(tmp_path / "out.mp4")]
     assert run_stream.app([*given, "--hwaccel", "auto"], standalone_mode=False) == 0
     printed = capsys.readouterr()
@@ -376,3 +377,12 @@ def test_a_picture_on_the_device_is_read_with_its_pitch():
     np.testing.assert_array_equal(got, TO_FULL[luma])
     assert (u == 90).all()
     assert (v == 200).all()
+
+
+def test_frames_that_stay_on_the_device_are_steadied_only_if_asked(tmp_path, pair, fuser, hosted):
+    for asked, is_steady, word in ((None, False, "steady: off"), (True, True, "a steady picture"), (False, False, "")):
+        job = Job(*map(str, pair), tmp_path / "out.mp4", settings=EXACT, steady=asked)
+        told, result, _ = fused(job, fuser)
+        assert result.is_steady is is_steady
+        assert any(word in line for line in told)
+        assert sum("steady" in line for line in told) == bool(word)

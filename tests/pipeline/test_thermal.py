@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from pipeline.batch.plan import GAIN_RUN_UP
 from pipeline.frames import Frame, InputError
 from pipeline.image_source import read_image
 from pipeline.thermal import Agc, parse_gain, parse_region, percentile_span, plateau_curve, to_8bit
@@ -266,3 +267,29 @@ def test_plateau_shows_more_of_real_counts_than_percentiles(name: str) -> None:
         share = np.bincount(Agc(parse_gain(mode)).apply(frame_of(raw)).luma.ravel(), minlength=256) / raw.size
         entropy[mode] = -(share[share > 0] * np.log2(share[share > 0])).sum()
     assert entropy["plateau"] > entropy["percentile"] + 0.2
+
+
+@pytest.mark.parametrize(("mode", "noise"), [("percentile", 0), ("percentile", 40), ("plateau", 40)])
+def test_two_gains_that_begin_apart_meet_exactly(mode: str, noise: int) -> None:
+    """So a long video can be fused in pieces: in floats they stayed an ulp apart while the scene held still."""
+    rng = np.random.default_rng(1)
+    ground = rng.integers(29000, 33000, (24, 32))
+    early, late = Agc(parse_gain(mode)), Agc(parse_gain(mode))
+    early.apply(frame_of(rng.integers(0, 65536, (24, 32)).astype(np.uint16)))
+    for k in range(GAIN_RUN_UP):
+        frame = frame_of((ground + rng.integers(-noise, noise + 1, ground.shape)).astype(np.uint16), k)
+        pictures = early.apply(frame).luma, late.apply(frame).luma
+    assert early.state is not None
+    assert late.state is not None
+    assert np.array_equal(early.state, late.state)
+    assert np.array_equal(*pictures)
+
+
+def test_a_gain_goes_on_from_the_state_of_another() -> None:
+    frames = [frame_of(np.random.default_rng(k).integers(0, 9000 + 50 * k, (8, 8)).astype(np.uint16)) for k in range(9)]
+    whole, first, second = (Agc(parse_gain("plateau")) for _ in range(3))
+    wanted = [whole.apply(frame).luma for frame in frames]
+    for frame in frames[:4]:
+        first.apply(frame)
+    second.state = first.state
+    assert all(np.array_equal(second.apply(f).luma, luma) for f, luma in zip(frames[4:], wanted[4:], strict=True))

@@ -20,6 +20,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 from engines.base import open_fuser
+from engines.classical import open_classical
 from pipeline.align import Geometry
 from pipeline.arguments import parse_size
 from pipeline.live.address import parse_address
@@ -29,7 +30,6 @@ from pipeline.live.playback import Epoch
 from pipeline.live.recorder import RecordSettings
 from pipeline.live.run import LiveJob, LiveRun
 from pipeline.live.status import Controls, LiveStatus, Panel
-from pipeline.rivals import plain_mean
 from pipeline.synthetic import Scene, write_pair
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -123,7 +123,7 @@ def main() -> int:
             paths = {"ir": str(pair.ir), "vis": str(pair.vis)}
         tape = RecordSettings(Path(folder) / "soak.mp4", segment=60, keep_bytes=10**9) if given.record else None
         job = LiveJob(Pairing(master=given.master), Geometry(size=parse_size(given.size)), record=tape)
-        fuser = open_fuser(given.model, threads=given.threads) if given.model else plain_mean()
+        fuser = open_fuser(given.model, threads=given.threads) if given.model else open_classical("mean")
         addresses = {side: f"file:{path}?realtime=1&loop=1" for side, path in paths.items()}
         seen = soak(job, addresses, fuser, seconds, warm_up=min(60, seconds / 4), every=min(10, seconds / 20))
     print(f"{fuser.name} at {given.size}: {seen}")

@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from engines.base import CrotalusError
+from engines.classical import open_classical
+from engines.model import DEFAULT
 from pipeline.commands.live import live
 from pipeline.frames import InputError
 from pipeline.live.config import LiveConfig, with_options
@@ -21,7 +23,6 @@ from pipeline.live.loss import CameraLostError
 from pipeline.live.session import Session
 from pipeline.live.status import CameraStatus, LiveStatus
 from pipeline.live.terminal import Notices, Screen, account, head
-from pipeline.rivals import plain_mean
 from pipeline.source import open_source
 from pipeline.synthetic import Scene, write_pair
 from pipeline.voice import Voice
@@ -59,7 +60,7 @@ def wanted(pair, **options):
 
 
 def session(pair, stats=None, **options):
-    return Session(wanted(pair, **options), stats, make_fuser=plain_mean)
+    return Session(wanted(pair, **options), stats, make_fuser=lambda: open_classical("mean"))
 
 
 def frames_of(path):
@@ -91,7 +92,7 @@ def test_a_signal_ends_the_run_in_time_with_a_file_that_plays(process, tmp_path,
     assert complaints == []
     assert len(frames) == told["recording"]["frames"] > 0
     assert told["is_interrupted"]
-    assert told["backend"] == "jcae on cpu"
+    assert told["backend"] == f"{DEFAULT} on cpu"
     assert "Traceback" not in stdout + stderr
     assert f"recorded {told['recording']['seconds']:.1f} s" in stderr
 
@@ -231,7 +232,7 @@ def test_a_soak_of_seconds_holds_still(pair):
     from tests.pipeline.live.soak import Soak, soak
 
     addresses = {"ir": f"file:{pair.ir}?loop=1", "vis": f"file:{pair.vis}?loop=1"}
-    seen = soak(LiveJob(), addresses, plain_mean(), 2.0, warm_up=1.0, every=0.25)
+    seen = soak(LiveJob(), addresses, open_classical("mean"), 2.0, warm_up=1.0, every=0.25)
     assert isinstance(seen, Soak)
     assert len(seen.times) >= 4
     assert max(seen.threads) == min(seen.threads)

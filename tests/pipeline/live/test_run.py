@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from engines.base import SerialFlight
+from engines.classical import open_classical
 from pipeline.align import Geometry
 from pipeline.frames import InputError
 from pipeline.live.address import parse_address
@@ -16,7 +17,6 @@ from pipeline.live.loss import CameraLostError
 from pipeline.live.recorder import RecordSettings
 from pipeline.live.run import LiveJob, LiveRun
 from pipeline.live.status import CameraStatus, Controls, LiveStatus, Panel
-from pipeline.rivals import plain_mean
 from pipeline.source import open_source
 from pipeline.synthetic import Scene, write_pair
 from tests.pipeline.live.clockwork import live_frame
@@ -86,8 +86,8 @@ def cameras(**options):
 
 def started(job=None, sources=None, fuser=None, controls=None, **options):
     viewer = Viewer()
-    run = LiveRun(job or LiveJob(), sources or cameras(), fuser or plain_mean(), Panel(controls), viewers=viewer,
-                  **options)  # fmt: skip
+    fuser = fuser or open_classical("mean")
+    run = LiveRun(job or LiveJob(), sources or cameras(), fuser, Panel(controls), viewers=viewer, **options)
     run.start()
     return run, viewer
 

@@ -92,3 +92,9 @@ def test_output_frames_are_those_published(hub):
 def test_a_failed_recording_is_0(hub):
     hub.status = lambda: replace(STATUS, recording={"bytes": 5, "error": "no space left"})
     assert values(hub)["fusion_recording",] == 0
+
+
+def test_what_the_pictures_lie_apart_is_there_while_it_is_known(hub):
+    assert ("fusion_alignment_residual_pixels",) not in values(hub)
+    hub.status = lambda: replace(STATUS, alignment={"residual_px": 2.5, "dx_px": 1.5, "dy_px": 2.0, "confidence": 9.0})
+    assert values(hub)["fusion_alignment_residual_pixels",] == 2.5
