@@ -13,8 +13,8 @@ from calibration.circles import blobs
 from calibration.detect import find_at, scales
 from calibration.grids import Luma, resized
 
-WITHIN = ((-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (1, 1), (-1, 1), (1, -1))
-"""Columns and rows by which a grid is miscounted."""
+WITHIN = ((1, 1), (1, 0), (0, 1), (1, -1), (-1, 1), (-1, 0), (0, -1), (-1, -1))
+"""Columns and rows by which a grid is miscounted, those with more circles first: a part of a grid is found, too."""
 ENOUGH = 0.6
 """Share of the parts that a picture must show to be searched for other grids."""
 
@@ -46,8 +46,7 @@ def fitting_grid(luma: Luma, board: Board) -> Board | None:
         return None  # nothing like it: eight searches for nothing
     grids = [(board.columns + columns, board.rows + rows) for columns, rows in WITHIN]
     others = [board.with_grid(*grid) for grid in grids if min(grid) >= FEWEST and max(grid) <= MOST]
-    fits = [other for other in others if _fits(luma, other)]
-    return max(fits, key=lambda one: len(one.points), default=None)
+    return next((other for other in others if _fits(luma, other)), None)
 
 
 def common_grid(pictures: Sequence[Luma], board: Board) -> Board | None:

@@ -57,8 +57,13 @@ class Displacements:
         return int((self.weight > 0).sum())
 
 
-def displacements(other: Outlines, reference: Outlines, *, side: int, step: int, reach: int) -> Displacements:
-    """Search each patch of `side` px, every `step` px, `reach` px either way. Both pictures are on one grid."""
+def displacements(
+    other: Outlines, reference: Outlines, *, side: int, step: int, reach: int, clearly: float = CLEARLY
+) -> Displacements:
+    """Search each patch of `side` px, every `step` px, `reach` px either way. Both pictures are on one grid.
+
+    clearly: by how much the best place of a patch is to be above the next best one.
+    """
     ways = [cv2.GaussianBlur(outlines.ways, (0, 0), SMOOTH) for outlines in (other, reference)]
     mine, theirs = ways[0], cv2.copyMakeBorder(ways[1], reach, reach, reach, reach, cv2.BORDER_CONSTANT, value=(0,))
     seen = cv2.integral((other.mask * reference.mask).astype(np.float32))
@@ -72,7 +77,7 @@ def displacements(other: Outlines, reference: Outlines, *, side: int, step: int,
                 continue
             window = theirs[top : bottom + 2 * reach, left : right + 2 * reach]
             likeness = cv2.matchTemplate(window, mine[top:bottom, left:right], cv2.TM_CCORR_NORMED)
-            x, y, weight, is_rim = _peak(np.asarray(likeness, np.float32))
+            x, y, weight, is_rim = _peak(np.asarray(likeness, np.float32), clearly)
             middle = left + (side - 1) / 2, top + (side - 1) / 2
             found.append(
                 (*middle, middle[0] + x - reach, middle[1] + y - reach, weight * (not is_rim), weight * is_rim)
@@ -169,7 +174,7 @@ def _cells(at: Points) -> NDArray[np.int64]:
     return np.asarray(CELLS * row + column)
 
 
-def _peak(likeness: NDArray[np.float32]) -> tuple[float, float, float, bool]:
+def _peak(likeness: NDArray[np.float32], clearly: float = CLEARLY) -> tuple[float, float, float, bool]:
     """Column and row of the highest place to a part of a px, its weight, and whether it is at the rim.
 
     Where there is nothing to be alike to, OpenCV divides by next to nothing: what is no correlation counts as 0.
@@ -181,15 +186,15 @@ def _peak(likeness: NDArray[np.float32]) -> tuple[float, float, float, bool]:
     rest = likeness.copy()
     rest[max(row - CLEAR, 0) : row + CLEAR + 1, max(column - CLEAR, 0) : column + CLEAR + 1] = -1.0
     above = high - float(rest.max())
-    weight = high * above if high > 0 and above > CLEARLY else 0.0
+    weight = high * above if high > 0 and above > clearly else 0.0
     if row in (0, last) or column in (0, last):
         return float(column), float(row), weight, True
-    x = column + _top(likeness[row, column - 1 : column + 2])
-    y = row + _top(likeness[row - 1 : row + 2, column])
+    x = column + top_of_three(likeness[row, column - 1 : column + 2])
+    y = row + top_of_three(likeness[row - 1 : row + 2, column])
     return x, y, weight, False
 
 
-def _top(three: NDArray[np.float32]) -> float:
+def top_of_three(three: NDArray[np.float32]) -> float:
     """Where the parabola through three neighbours is highest, px from the middle one."""
     before, middle, after = (float(value) for value in three)
     return (after - before) / (2 * (2 * middle - before - after) + 1e-9)

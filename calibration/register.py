@@ -7,7 +7,6 @@ picture (ECC: Evangelidis and Psarakis, doi 10.1109/TPAMI.2008.113). The first i
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -15,9 +14,9 @@ import numpy as np
 from calibration.models import Model, corner_distances, corners, moved
 from calibration.outlines import Outlines, View, laid, outlines, resized, scaling
 from calibration.patches import (
+    CLEARLY,
     Displacements,
     agreeing,
-    chosen,
     correction,
     displacements,
     residuals,
@@ -70,11 +69,12 @@ class Estimate:
 
 
 def register(
-    other: View, reference: View, *, model: Model | Literal["auto"] = "auto", start: Start | None = None
+    other: View, reference: View, *, model: Model = "similarity", start: Start | None = None
 ) -> Estimate | None:
     """How the other picture lies on the reference's; None if no place gives enough patches.
 
-    model: of the map, auto for the simplest that follows the patches. start: what is known beforehand.
+    model: of the map. One picture cannot tell the perspective of two cameras from near ground and far houses, so a
+    freer one than a similarity is for those who know. start: what is known beforehand.
     """
     places = search(other, reference, search_range(start, is_shift_only=model == "shift"))
     base: Model = "shift" if model == "shift" else "similarity"
@@ -91,13 +91,11 @@ def register(
         matrix = None if matrix is None else _refined(other, grid, matrix, base, reach)
     if matrix is None:
         return None
-    at = moved(grid.to_grid @ matrix, corners(other.size))
-    kind = chosen(_matched(other, grid, matrix, 12), NEAR * max(grid.size), at) if model == "auto" else model
-    matrix = _refined(other, grid, matrix, kind, 12)
+    matrix = _refined(other, grid, matrix, model, 12)
     if matrix is None:
         return None
-    witness = _witness(other, reference, best.matrix, kind)
-    return _judged(other, grid, matrix, kind, witness, best.score, lead)
+    witness = _witness(other, reference, best.matrix, model)
+    return _judged(other, grid, matrix, model, witness, best.score, lead)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,13 +132,14 @@ def _finest(other: View, reference: View, matrix: Matrix) -> int:
     return round(max(MIDDLE / 2, min(FINE, DETAIL * max(reference.size) / ratio)))
 
 
-def _matched(other: View, grid: _Grid, matrix: Matrix, reach: int) -> Displacements:
+def _matched(other: View, grid: _Grid, matrix: Matrix, reach: int, clearly: float = CLEARLY) -> Displacements:
     mine = outlines(laid(other, grid.to_grid @ matrix, grid.size))
-    return displacements(mine, grid.outlines, side=grid.patch, step=grid.patch * 3 // 8, reach=reach)
+    return displacements(mine, grid.outlines, side=grid.patch, step=grid.patch * 3 // 8, reach=reach, clearly=clearly)
 
 
 def _refined(other: View, grid: _Grid, matrix: Matrix, model: Model, reach: int) -> Matrix | None:
-    M = correction(_matched(other, grid, matrix, reach), model, NEAR * max(grid.size))
+    patches = _matched(other, grid, matrix, reach, 0.0)  # on the way there each hint counts, as far as it goes
+    M = correction(patches, model, NEAR * max(grid.size))
     return None if M is None else np.asarray(np.linalg.inv(grid.to_grid) @ M @ grid.to_grid @ matrix)
 
 

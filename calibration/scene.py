@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from calibration.gate import MOST_SIGMA, doubts, in_px
 from calibration.models import Model, Points, corner_distances, corners, moved
 from calibration.outlines import Plane, View, view_of
 from calibration.patches import (
@@ -28,19 +29,12 @@ LEAST_SIDE = 32
 """px, of a picture that can be registered."""
 LEAST_CONTRAST = 4
 """Levels between the darkest and the brightest of a picture that shows anything."""
-LEAST_OVERLAP = 0.3
-"""Of the smaller picture, that the two must share."""
-LEAST_PATCHES = 12
-LEAST_SHARE = 0.4
-"""Of the patches, that must agree on one map. Right ones of RoadScene have 0.43 to 1, wrong ones 0.1 to 0.2."""
-LEAST_LEAD = 1.1
-"""Times that the best place must score what the next one does."""
-MOST_DIFFER = 0.013
-"""Of the reference's longer side, by which the two estimators may differ at the corners."""
-MOST_SIGMA = 0.007
-"""Of it, that the standard error at the corners may be."""
 MOST_APART = 0.013
 """Of it, by which frames that agree may differ at the corners."""
+FRAMES_TO_BEND = 3
+"""Frames that agree, from which `auto` takes a freer map than a similarity."""
+MOST_BENT = 0.01
+"""Of the longer side, by which a better freer map may differ at the corners and be left."""
 ENOUGH = 0.5
 """Of the frames, that must be sure of their own, and of these, more than which must agree."""
 
@@ -94,7 +88,7 @@ def calibrate_scene(
     for number, (ir, vis) in enumerate(pairs):
         views = _seen(ir, "ir"), _seen(vis, "vis")
         other, fixed = views if reference == "vis" else views[::-1]
-        estimate = register(other, fixed, model=model, start=start)
+        estimate = register(other, fixed, model="similarity" if model == "auto" else model, start=start)
         verdicts.append(Verdict(estimate, tuple(doubts(estimate, fixed.size))))
         on_frame(number, verdicts[-1])
     sizes = [(picture.shape[1], picture.shape[0]) for picture in pairs[0]]
@@ -102,35 +96,6 @@ def calibrate_scene(
     group = _group(verdicts, size, fixed_size)
     members = [estimate for number in group if (estimate := verdicts[number].estimate) is not None]
     return _combined(verdicts, group, members, size, fixed_size, model, reference)
-
-
-def doubts(estimate: Estimate | None, reference: Size) -> list[str]:
-    """Why an estimate on a reference of (width, height) may not be believed; empty if it may."""
-    if estimate is None:
-        return ["nothing that both pictures show was found"]
-    side = max(reference)
-    found = []
-    if estimate.overlap < LEAST_OVERLAP:
-        found.append(f"the pictures share {estimate.overlap:.0%} of the smaller one, {LEAST_OVERLAP:.0%} are needed")
-    if estimate.patches.count < LEAST_PATCHES:
-        found.append(f"{estimate.patches.count} parts show something in both, {LEAST_PATCHES} are needed")
-    if estimate.share < LEAST_SHARE:
-        found.append(f"{estimate.share:.0%} of the parts agree on one place, {LEAST_SHARE:.0%} are needed")
-    if estimate.lead < LEAST_LEAD:
-        found.append("another place fits as well")
-    if np.isinf(estimate.differ):
-        found.append("a second estimator finds no place at all")
-    elif not estimate.differ <= MOST_DIFFER * side:
-        found.append(f"two estimators differ by {_px(estimate.differ)}, {_px(MOST_DIFFER * side)} are allowed")
-    if np.isinf(estimate.sigma):
-        found.append("what agrees lies in one part of the picture")
-    elif not estimate.sigma <= MOST_SIGMA * side:
-        found.append(f"the corners are known to {_px(estimate.sigma)} only, {_px(MOST_SIGMA * side)} are allowed")
-    return found
-
-
-def _px(length: float) -> str:
-    return f"{length:.1f} px"
 
 
 def _seen(luma: Plane, side: Side) -> View:
@@ -169,7 +134,7 @@ def _group(verdicts: Sequence[Verdict], size: Size, fixed: Size) -> list[int]:
     group = max(groups.values(), key=len)
     if len(group) <= ENOUGH * len(sure):
         raise SceneError(
-            f"frames disagree: {len(group)} of {len(sure)} lie within {_px(allowed)} of each other at the corners, "
+            f"frames disagree: {len(group)} of {len(sure)} lie within {in_px(allowed)} of each other at the corners, "
             "more than half are needed; do the cameras stand still to each other, and are the clocks alike (--offset)?"
         )
     return group
@@ -195,11 +160,16 @@ def _combined(
     side = max(fixed)
     near = NEAR * side
     at = moved(middle, corners(size))
-    kind = chosen(patches, near, at) if model == "auto" else model
+    kind = _chosen(patches, near, at, len(members), side) if model == "auto" else model
     M = correction(patches, kind, near)
     assert M is not None  # each of them has enough patches of its own
     matrix = M @ middle
-    sigma = spread(patches, M, kind, near, at)
+    sigma = float(np.median(spread(patches, M, kind, near, at)))
+    if not sigma <= MOST_SIGMA * side:
+        raise SceneError(
+            f"all frames together know the corners to {in_px(sigma)} only, {in_px(MOST_SIGMA * side)} are allowed; "
+            "give frames with outlines all over the picture, or another --model"
+        )
     apart = [float(np.median(corner_distances(matrix, member.matrix, size))) for member in members]
     is_told = patches.weight > 0
     quality = {
@@ -208,7 +178,7 @@ def _combined(
         "overlap": float(np.median([member.overlap for member in members])),
         "patches_agreeing": agreeing(patches, M, AGREED * side),
         "residual_px": float(np.median(residuals(patches, M)[is_told])),
-        "corner_sigma_px": float(np.median(sigma)),
+        "corner_sigma_px": sigma,
         "frames_apart_px": float(np.median(apart)),
         "estimators_apart_px": float(np.median([member.differ for member in members])),
     }
@@ -216,6 +186,24 @@ def _combined(
     whole = matrix if reference == "vis" else np.linalg.inv(matrix)
     H = np.asarray(whole / whole[2, 2], np.float64)
     return Scene(H, kind, tuple(verdicts), tuple(group), quality, places, patches.to[is_told] - places)
+
+
+def _chosen(patches: Displacements, near: float, at: Points, frames: int, side: int) -> Model:
+    """The model of all frames; raises SceneError if few frames leave open which, and it matters."""
+    kind = chosen(patches, near, at)
+    if kind == "similarity" or frames >= FRAMES_TO_BEND:
+        return kind
+    freer, plain = (correction(patches, each, near) for each in (kind, "similarity"))
+    assert freer is not None
+    assert plain is not None
+    apart = float(np.median(np.linalg.norm(moved(freer, at) - moved(plain, at), axis=1)))
+    if apart > MOST_BENT * side:
+        raise SceneError(
+            f"{kind} fits better than similarity and differs by {in_px(apart)} at the corners, in fewer than "
+            f"{FRAMES_TO_BEND} frames {in_px(MOST_BENT * side)} are allowed, for near ground may look like it; give "
+            f"more frames, or --model {kind} or similarity"
+        )
+    return "similarity"
 
 
 def _relative_to(matrix: Matrix, estimate: Estimate) -> Displacements:

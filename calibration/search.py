@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from calibration.models import corners, moved
 from calibration.outlines import Outlines, View, laid, outlines, shrunk
+from calibration.patches import top_of_three
 from calibration.rig import Matrix, Size
 
 SIDE = 128
@@ -99,7 +100,7 @@ def search(other: View, reference: View, tried: Range, *, keep: int = 5) -> list
     return _different(found, other.size, APART * reference.size[0], keep)
 
 
-def beside(other: Outlines, reference: Outlines) -> list[tuple[int, int]]:
+def beside(other: Outlines, reference: Outlines) -> list[tuple[float, float]]:
     """Shifts (x, y) px, near but not next to where two pictures lie on each other, at which they are alike, too.
 
     Floors, fences and windows repeat: what lies one of them off is the mistake that looks best. Best first.
@@ -118,7 +119,16 @@ def beside(other: Outlines, reference: Outlines) -> list[tuple[int, int]]:
     at_best = score[reach - 1 : reach + 2, reach - 1 : reach + 2].max()
     tops = np.flatnonzero(is_top & (score > ALIKE * at_best))
     ranked = tops[np.argsort(-score.ravel()[tops])][:EACH]
-    return [(int(x.ravel()[top]), int(y.ravel()[top])) for top in ranked]
+    return [_to_a_part(score, int(top) // score.shape[1], int(top) % score.shape[1], reach) for top in ranked]
+
+
+def _to_a_part(score: NDArray[np.float32], row: int, column: int, reach: int) -> tuple[float, float]:
+    """The shift of a top to a part of a px: half a px off, a fine fence looks less alike than it is."""
+    if row in (0, score.shape[0] - 1) or column in (0, score.shape[1] - 1):
+        return float(column - reach), float(row - reach)
+    x = top_of_three(score[row, column - 1 : column + 2])
+    y = top_of_three(score[row - 1 : row + 2, column])
+    return column + x - reach, row + y - reach
 
 
 class _Bank:

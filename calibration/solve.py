@@ -22,6 +22,8 @@ OUTLIER = 3 * 1.4826
 """MADs above the median: 3 sigmas, were the errors normal."""
 LEAST_OUTLIER = 1.5
 """Times the median error below which a view is no outlier: where all fit alike, the MAD is nothing."""
+HARMLESS = 0.15
+"""px, error below which a view is kept, whatever the others have: that is what detectors do."""
 CLEANINGS = 3
 """Times that outliers are taken out."""
 RIGID = 1.3
@@ -159,7 +161,8 @@ def _error(optics: Optics, view: Points) -> float:
 
 def _limit(errors: Matrix) -> float:
     middle = float(np.median(errors))
-    return max(middle + OUTLIER * float(np.median(np.abs(errors - middle))), LEAST_OUTLIER * middle)
+    spread = float(np.median(np.abs(errors - middle)))
+    return max(middle + OUTLIER * spread, LEAST_OUTLIER * middle, HARMLESS)
 
 
 def _is_outlier(errors: Matrix, kept: Sequence[int]) -> NDArray[np.bool_]:

@@ -23,9 +23,8 @@ import numpy as np
 
 from calibration.models import corner_distances
 from calibration.outlines import Plane, outlines, view_of
-from calibration.register import register
 from calibration.rig import Matrix
-from calibration.scene import doubts
+from calibration.scene import SceneError, Verdict, calibrate_scene
 
 SHIFT, TURN_DEG, SCALE = 0.1, 5.0, 1.1
 """Most of the random maps: of the width either way, either way, up or down."""
@@ -53,8 +52,6 @@ class Trial:
     accepted: bool | None = None
     """By the gate; None of methods without one."""
     doubts: tuple[str, ...] = ()
-    model: str = ""
-    """Which one `auto` chose."""
     numbers: dict[str, float] = field(default_factory=dict)
     """What the gate looked at."""
 
@@ -118,14 +115,19 @@ def table(trials: list[Trial]) -> str:
 
 def _ours(name: str, ir: Plane, vis: Plane, truth: Matrix | None) -> Trial:
     began = time.process_time()
-    estimate = register(view_of(ir), view_of(vis))
+    seen: list[Verdict] = []
+    why: tuple[str, ...] = ()
+    try:
+        calibrate_scene([(ir, vis)], on_frame=lambda number, verdict: seen.append(verdict))
+    except SceneError as error:
+        why = (str(error),)
     seconds = time.process_time() - began
-    found = tuple(doubts(estimate, (vis.shape[1], vis.shape[0])))
-    error = None if estimate is None or truth is None else _error(estimate.matrix, truth, ir)
+    estimate = seen[0].estimate
     if estimate is None:
-        return Trial(name, OURS, None, seconds, False, found)
+        return Trial(name, OURS, None, seconds, False, why)
+    off = None if truth is None else _error(estimate.matrix, truth, ir)
     numbers = {key: float(getattr(estimate, key)) for key in ("overlap", "share", "lead", "differ", "sigma", "score")}
-    return Trial(name, OURS, error, seconds, not found, found, estimate.model, numbers)
+    return Trial(name, OURS, off, seconds, not why, why, numbers)
 
 
 def _rival(name: str, method: str, function: Method, ir: Plane, vis: Plane, truth: Matrix) -> Trial:

@@ -77,6 +77,8 @@ def warnings(solved: Solved, ir_size: Size, vis_size: Size) -> list[str]:
         share = float(np.mean(cells > 0))
         if share < LEAST_COVERAGE:
             found.append(f"the board was in {share:.0%} of the {name} picture: show it nearer, and in the corners")
+    if ir_size[0] * ir_size[1] > vis_size[0] * vis_size[1]:
+        found.append(f"ir is larger than vis ({ir_size[0]}x{ir_size[1]}): if the two are swapped, give infrared first")
     tilt = tilt_deg(solved)
     if LEAST_TILT_DEG <= tilt < FAIR_TILT_DEG:
         found.append(f"the board was tilted by {tilt:.0f} degrees only: 30 and more tell the focal length better")

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
+from calibration.gate import doubts
 from calibration.models import corner_distances
 from calibration.outlines import outlines, view_of
 from calibration.register import register
-from calibration.scene import doubts
 from calibration.search import Start, beside
 from tests.calibration.scenery import SIZE, pair, similarity
 
@@ -41,14 +41,6 @@ def test_the_error_is_of_the_size_that_is_told(found):
     assert np.median(corner_distances(estimate.matrix, H, IR_SIZE)) < 4 * estimate.sigma + 0.2
 
 
-def test_perspective_is_seen():
-    H = similarity(2.2, 0, 5, 5, IR_SIZE) @ np.array([[1, 0, 0], [0, 1, 0], [4e-4, 0, 1]])
-    H = similarity(1, 0, 18, 10, SIZE) @ H
-    estimate = register(*map(view_of, pair(8, H, IR_SIZE)), start=start_at(2.1, 0, 0))
-    assert estimate.model == "homography"
-    assert np.median(corner_distances(estimate.matrix, H, IR_SIZE)) < 2.0
-
-
 def test_two_scenes_that_have_nothing_in_common_are_not_believed():
     H = similarity(1.8, 0, 0, 0, IR_SIZE)
     for seed in range(2):
@@ -79,4 +71,6 @@ def test_a_place_one_window_off_is_looked_at():
     y, x = np.indices((192, 256))
     picture = np.where((x % 14 < 7) & (y % 40 < 20), 60, 190) + np.random.default_rng(1).normal(0, 5, x.shape)
     lines = outlines(view_of(np.clip(picture, 0, 255).astype(np.uint8)))
-    assert {(14, 0), (-14, 0)} <= set(beside(lines, lines))
+    found = np.array(beside(lines, lines))
+    for x in (-14, 14):
+        assert np.hypot(*(found - (x, 0)).T).min() < 0.1

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 
 from calibration import scene as module
-from calibration.models import corner_distances
+from calibration.gate import doubts
+from calibration.models import corner_distances, moved
 from calibration.patches import Displacements
 from calibration.register import Estimate
-from calibration.scene import SceneError, calibrate_scene, doubts
+from calibration.scene import SceneError, calibrate_scene
 from calibration.search import Start
 from tests.calibration.scenery import SIZE, pair, similarity
 
@@ -121,3 +122,31 @@ def test_patches_count_from_where_their_own_frame_was_laid(monkeypatch):
     assert found.agreeing == (0, 1)
     assert corner_distances(found.matrix, H, IR_SIZE).max() < 0.01
     assert found.quality["residual_px"] < 0.01
+
+
+def bent(per_px):
+    """An estimate whose patches lie on a tilted plane."""
+    good = believed()
+    tilt = np.array([[1, 0, 0], [0, 1, 0], [per_px, 0, 1.0]])
+    return replace(good, patches=replace(good.patches, to=moved(tilt, good.patches.at)))
+
+
+def test_three_frames_may_show_perspective_and_one_may_not(monkeypatch):
+    found = calibrate(monkeypatch, [bent(1e-4)] * 3)
+    assert found.model == "homography"
+    tilted = np.array([[1, 0, 0], [0, 1, 0], [1e-4, 0, 1.0]]) @ H
+    assert np.median(corner_distances(found.matrix, tilted, IR_SIZE)) < 0.5
+    with pytest.raises(SceneError, match=r"homography fits better than similarity and differs by .*--model homo"):
+        calibrate(monkeypatch, [bent(2e-4)])
+
+
+def test_perspective_that_hardly_matters_is_left(monkeypatch):
+    assert calibrate(monkeypatch, [bent(1.5e-5)]).model == "similarity"
+
+
+def test_perspective_is_found_in_pictures():
+    tilted = similarity(1, 0, 18, 10, SIZE) @ similarity(2.2, 0, 5, 5, IR_SIZE)
+    tilted = tilted @ np.array([[1, 0, 0], [0, 1, 0], [2.5e-4, 0, 1]])
+    found = calibrate_scene([pair(seed, tilted, IR_SIZE) for seed in (8, 15, 16)], start=Start(0.9, 0, 0, 0))
+    assert found.model == "homography"
+    assert np.median(corner_distances(found.matrix, tilted, IR_SIZE)) < 2.0

@@ -13,7 +13,7 @@ from calibration.choose import View, choose, coverage
 from calibration.lens import PINHOLES, Optics, Points, SolveError, choose_model
 from calibration.rig import load_rig, save_rig
 from calibration.sigmas import bootstrap
-from calibration.solve import rig_of, solve
+from calibration.solve import estimate, rig_of, solve
 from calibration.verdict import failures, warnings
 from calibration.warp import to_pixels, to_rays
 from tests.calibration.render import both, poses, random_truth
@@ -67,10 +67,8 @@ def test_both_cameras_at_once_are_better_than_each_for_itself():
     gained = []
     for seed in range(3):
         truth = random_truth(seed)
-        views = simulated(truth, CHESS, 16, seed, noise=0.1)
-        solved = solve(views, CHESS, *SIZES)
-        from calibration.solve import estimate
-
+        views = simulated(truth, CHESS, 12, seed, noise=0.1)
+        solved = solve(views, CHESS, *SIZES, "pinhole", "pinhole")
         apart = estimate(solved.solution, solved.views, SIZES, is_joint=False)
         gained.append(errors(truth, apart)[2] / errors(truth, solved.solution)[2])
     assert np.median(gained) > 1.2
@@ -96,10 +94,9 @@ def test_cameras_that_move_to_each_other_are_told_and_keep_their_lenses():
     assert any("moved to each other" in line for line in warnings(solved, *SIZES))
 
 
-@pytest.mark.parametrize("tilt", [0.3, 2.0])
-def test_views_without_tilt_are_refused_whatever_their_rms(tilt):
+def test_views_without_tilt_are_refused_whatever_their_rms():
     truth = random_truth(5)
-    solved = solve(simulated(truth, BOARD, 12, 5, tilt=tilt, noise=0.1), BOARD, *SIZES)
+    solved = solve(simulated(truth, BOARD, 12, 5, tilt=2.0, noise=0.1), BOARD, *SIZES)
     sigmas = bootstrap(solved, *SIZES, draws=4)
     assert max(solved.rms(0), solved.rms(1)) < 0.2
     told = failures(solved, sigmas, *SIZES)
@@ -111,7 +108,7 @@ def test_views_without_tilt_are_refused_whatever_their_rms(tilt):
 def test_good_views_are_not_refused_and_sigmas_are_what_repetition_scatters():
     truth = random_truth(5)
     runs = [
-        solve(simulated(truth, BOARD, 14, seed, noise=0.1), BOARD, *SIZES, "pinhole", "pinhole") for seed in range(5)
+        solve(simulated(truth, BOARD, 14, seed, noise=0.1), BOARD, *SIZES, "pinhole", "pinhole") for seed in range(4)
     ]
     sigmas = bootstrap(runs[0], *SIZES, draws=8)
     assert failures(runs[0], sigmas, *SIZES) == []

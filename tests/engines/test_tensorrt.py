@@ -311,7 +311,7 @@ def test_the_backend_is_opened_by_name_and_by_auto(bench, info, monkeypatch, bac
     device = bench.device(backend=flavour)
     monkeypatch.setattr(backends, "find_gpu", lambda: Gpu("host", "sm_00", 1 << 30, "13.0", "580"))
     monkeypatch.setattr("engines.cuda_device.CudaDevice", lambda maps: device)
-    fuser = open_fuser(backend=backend, precision="fp32", on_progress=bench.told.append)
+    fuser = open_fuser("jcae", backend=backend, precision="fp32", on_progress=bench.told.append)
     assert fuser.name == f"jcae on {flavour} {'1.7' if flavour == 'rtx' else '10.16'} (sm_00, fp32)"
     pictures = (255 * np.stack([picture(seed, (20, 24)) for seed in (1, 2)])).astype(np.uint8)
     cpu = OnnxFuser(info, threads=1)

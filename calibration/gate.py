@@ -1,0 +1,51 @@
+"""What must hold of an estimate before it is believed: a wrong rig is worse than none."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from calibration.register import Estimate
+from calibration.rig import Size
+
+LEAST_OVERLAP = 0.3
+"""Of the smaller picture, that the two must share."""
+LEAST_PATCHES = 12
+LEAST_SHARE = 0.5
+"""Of the patches, that must agree on one map. Right ones of RoadScene have 0.55 to 1, wrong ones up to 0.3, and
+unrelated pictures up to 0.5, but then little else holds."""
+LEAST_LEAD = 1.1
+"""Times that the best place must score what the next one does."""
+MOST_DIFFER = 0.013
+"""Of the reference's longer side, by which the two estimators may differ at the corners."""
+MOST_SIGMA = 0.007
+"""Of it, that the standard error at the corners may be."""
+
+
+def doubts(estimate: Estimate | None, reference: Size) -> list[str]:
+    """Why an estimate on a reference of (width, height) may not be believed; empty if it may."""
+    if estimate is None:
+        return ["nothing that both pictures show was found"]
+    side = max(reference)
+    found = []
+    if estimate.overlap < LEAST_OVERLAP:
+        found.append(f"the pictures share {estimate.overlap:.0%} of the smaller one, {LEAST_OVERLAP:.0%} are needed")
+    if estimate.patches.count < LEAST_PATCHES:
+        found.append(f"{estimate.patches.count} parts show something in both, {LEAST_PATCHES} are needed")
+    if estimate.share < LEAST_SHARE:
+        found.append(f"{estimate.share:.0%} of the parts agree on one place, {LEAST_SHARE:.0%} are needed")
+    if estimate.lead < LEAST_LEAD:
+        found.append("another place fits as well")
+    if np.isinf(estimate.differ):
+        found.append("a second estimator finds no place at all")
+    elif not estimate.differ <= MOST_DIFFER * side:
+        found.append(f"two estimators differ by {in_px(estimate.differ)}, {in_px(MOST_DIFFER * side)} are allowed")
+    if np.isinf(estimate.sigma):
+        found.append("what agrees lies in one part of the picture")
+    elif not estimate.sigma <= MOST_SIGMA * side:
+        found.append(f"the corners are known to {in_px(estimate.sigma)} only, {in_px(MOST_SIGMA * side)} are allowed")
+    return found
+
+
+def in_px(length: float) -> str:
+    """A length for people."""
+    return f"{length:.1f} px"
