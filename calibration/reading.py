@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.findings import CameraFindings, TargetFindings
+from calibration.gate import LEAST_OVERLAP, LEAST_SHARE, MOST_DIFFER, MOST_SIGMA
 from calibration.rig import Rig
-from calibration.scene import ENOUGH, LEAST_OVERLAP, LEAST_SHARE, MOST_APART, MOST_DIFFER, MOST_SIGMA
+from calibration.scene import ENOUGH, MOST_APART
 from calibration.verdict import MOST_ERROR_PERCENT, MOST_FOCAL_PERCENT, MOST_OVERLAY_PERCENT
 
 NEAR_LIMIT = 0.5
