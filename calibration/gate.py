@@ -13,8 +13,9 @@ LEAST_PATCHES = 12
 LEAST_SHARE = 0.5
 """Of the patches, that must agree on one map. Right ones of RoadScene have 0.55 to 1, wrong ones up to 0.3, and
 unrelated pictures up to 0.5, but then little else holds."""
-LEAST_LEAD = 1.1
-"""Times that the best place must score what the next one does."""
+LEAST_LEAD = 1.2
+"""Times that the best place must score what the next one does. Right ones of RoadScene have 1.24 and more, places on a
+fence up to 1.2."""
 MOST_DIFFER = 0.013
 """Of the reference's longer side, by which the two estimators may differ at the corners."""
 MOST_SIGMA = 0.007

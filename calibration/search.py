@@ -31,6 +31,8 @@ CLEAR = 4
 """px round a best shift that belong to it."""
 BESIDE = 0.08
 """Of the longer side, how far off a repeated thing is looked for; beyond, it is a candidate of its own."""
+MOST_BESIDE = 6
+"""Of these that are looked at: to all sides, for some lead out of the picture."""
 ALIKE = 0.5
 """Of the likeness at the best place, from which another one is worth a look."""
 
@@ -118,7 +120,7 @@ def beside(other: Outlines, reference: Outlines) -> list[tuple[float, float]]:
     is_top = (score >= cv2.dilate(score, np.ones((5, 5), np.uint8))) & (np.hypot(x, y) > CLEAR)
     at_best = score[reach - 1 : reach + 2, reach - 1 : reach + 2].max()
     tops = np.flatnonzero(is_top & (score > ALIKE * at_best))
-    ranked = tops[np.argsort(-score.ravel()[tops])][:EACH]
+    ranked = tops[np.argsort(-score.ravel()[tops])][:MOST_BESIDE]
     return [_to_a_part(score, int(top) // score.shape[1], int(top) % score.shape[1], reach) for top in ranked]
 
 

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from engines.model import DEFAULT
 from pipeline.source import open_source
 from pipeline.synthetic import Scene, write_pair
 
@@ -42,7 +43,7 @@ def test_two_videos_become_one_and_the_account_is_told(pair, tmp_path):
     assert (len(frames), complaints) == (12, [])
     stats = json.loads((tmp_path / "stats.json").read_text())
     assert (stats["pairs"], stats["frames"], stats["dropped"]) == (12, 12, {})
-    assert stats["model"]["name"] == "jcae"
+    assert stats["model"]["name"] == DEFAULT
     assert stats["stages_ms"]["fuse"]["count"] == 12
 
 
@@ -257,7 +258,7 @@ def test_bench_prints_stages_and_rivals(pair, tmp_path):
     done = crotalus("bench", pair.ir, pair.vis, "--frames", "5", "--json", tmp_path / "bench.json")
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "bench.json").read_text())
-    assert [row["fuser"] for row in result["rows"]] == ["plain mean", "Laplacian pyramid", "jcae on cpu"]
+    assert [row["fuser"] for row in result["rows"]] == ["plain mean", "Laplacian pyramid", f"{DEFAULT} on cpu"]
     assert all(row["fps"] > 0 and row["frames"] == 6 for row in result["rows"])
     assert {"decode ir", "decode vis", "sync", "align", "fuse", "compose", "write"} == set(
         result["rows"][0]["stages_ms"]

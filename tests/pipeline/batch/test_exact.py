@@ -231,7 +231,7 @@ def test_real_frames_through_the_real_network_are_those_of_one_run(tmp_path, mon
             small = [cv2.resize(f.luma, (48, 36), interpolation=cv2.INTER_AREA) for f in islice(source.frames(), 40)]
         write_video(tmp_path / f"{side}.mp4", map(planar, small), rate=30, options={"g": "20", "sc_threshold": "0"})
     task = Task(*(str(tmp_path / f"{name}.mp4") for name in ("ir", "vis", "x")))
-    fuser = open_fuser("jcae", backend="cpu", threads=2)  # the batch has one thread each
+    fuser = open_fuser("auto", backend="cpu", threads=2)  # the batch has one thread each
     outcome, tasks, rows = run_batch(tmp_path, [task], Inline(2), chunk=0.6)
     assert (len(rows), tasks[0].frames) == (2, 40)
     assert tasks[0].framehash == in_one_piece(task, fuser, tmp_path)[0]
