@@ -1,18 +1,18 @@
 """Simulate an archive of 100,000 hours on 1 to 1,000 workers: prints the tables of archives.md, draws archives.png.
 
-Run: python docs/archives.py [--hours 100000]         about ten minutes
+Run: python docs/archives.py [--hours 100000]         some minutes
      python docs/archives.py --measure [--frames 500]   the times of single steps on this machine
 """
 
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
 import time
+from fractions import Fraction
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from pipeline.batch.costs import Costs, Outcome
@@ -23,16 +23,15 @@ FPS = 25
 AT_ONCE = 10
 """Chunks of 60 s played as one step."""
 COMMON = {
-    "spread": 0.023, "plan": 0.0018, "join": 0.0065, "driver": 0.060, "start": 1.0, "starts": 10.0,
+    "spread": 0.023, "plan": 0.001, "join": 0.0018, "driver": 0.001, "start": 1.0, "starts": 10.0,
     "bytes_in": 0.75e6, "bytes_out": 0.4e6, "link": 125e6, "store": 5e9,
 }  # fmt: skip
-"""Measured, s of a core: spread, plan, join; driver: two commits on a busy disk. Assumed: a worker starts in 1 s, 10 of
-them a second; 4 + 2 Mbit/s in, 3 out; a worker's link of 1 Gbit/s, a store of 40."""
+"""Measured, s of a core: spread, plan, join; driver: with 1,000 files under way, and a commit a second. Assumed: a
+worker starts in 1 s, 10 of them a second; 4 + 2 Mbit/s in, 3 out; a worker's link of 1 Gbit/s, a store of 40."""
 SCENARIOS = {
     "jcae, a CPU core (measured)": Costs(fuse=FPS * 2 / 1.07, each_chunk=30 * 2 / 1.07, **COMMON),
     "blend, a CPU core (measured)": Costs(fuse=FPS * 0.01134, each_chunk=0.27, **COMMON),
     "jcae, a GPU (estimate, never measured)": Costs(fuse=FPS / 1000, each_chunk=0.30, **COMMON),
-    "the same, ledger 1 ms a chunk (assumed)": Costs(fuse=FPS / 1000, each_chunk=0.30, **{**COMMON, "driver": 0.001}),
 }
 """640x480 at 25 frames/s. A chunk costs 30 pairs of run-up: with the network as much as 30 others, else decoding."""
 
@@ -43,9 +42,12 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=100_000)
     parser.add_argument("--measure", action="store_true")
     parser.add_argument("--frames", type=int, default=500)
+    parser.add_argument("--chunk", type=float, default=2.0, help="s")
+    parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="as of batch")
     given = parser.parse_args()
     if given.measure:
-        measure(given.frames)
+        options = dict(text.split("=", 1) for text in given.option) or {"view": "blend"}
+        measure(given.frames, given.chunk, options)
         return
     found = {}
     for name, costs in SCENARIOS.items():
@@ -108,11 +110,10 @@ def draw(found: dict[str, list[Outcome]], hours: float) -> None:
     figure.savefig(Path(__file__).with_suffix(".png"), dpi=110)
 
 
-def measure(frames: int) -> None:
-    """Print what single steps take on this machine: s of one core, which other work on it does not change."""
-    from pipeline.batch.chunk import Spec
-    from pipeline.batch.ledger import Ledger
-    from pipeline.batch.plan import Chunk, Reach
+def measure(frames: int, chunk: float, options: dict[str, str]) -> None:
+    """Print what single steps take on this machine: s of one core, which other work on it changes little."""
+    from pipeline.batch.pieces import Pieces
+    from pipeline.batch.plan import Chunk
     from pipeline.batch.task import Task
     from pipeline.batch.work import Work, Worker
     from pipeline.synthetic import Scene, write_pair
@@ -124,46 +125,52 @@ def measure(frames: int) -> None:
 
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        pair = write_pair(folder, Scene(640, 480, frames))
-        seconds = frames / float(pair.scene.rate)
-        worker = Worker(2)
-        task = Task(str(pair.ir), str(pair.vis), str(folder / "blend.mp4"), offset=pair.scene.offset,
-                    options={"view": "blend"})  # fmt: skip
-        timed(Work.plan(task, 2.0))  # what is imported on first use
-        took, plan = timed(Work.plan(task, 2.0))
-        print(f"plan: {took / seconds:.5f} s/s")
-        chunks = [Chunk(**{**c, "guess": Reach(**c["guess"]), "carry": Reach(**c["carry"])}) for c in plan["chunks"]]
+        pair = write_pair(folder, Scene(640, 480, frames, rate=Fraction(FPS), ir_rate=Fraction(FPS)))
+        seconds = frames / FPS
+        worker = Worker(1)
+        task = Task(str(pair.ir), str(pair.vis), str(folder / "fused.mp4"), offset=pair.scene.offset, options=options)
+        timed(Work.plan(task, chunk))  # what is imported on first use
+        planning, plan = timed(Work.plan(task, chunk))
+        print(f"plan: {1000 * planning / seconds:.2f} ms/s")
         place = folder / "pieces"
         place.mkdir()
-        rates = []
-        for chunk in chunks:
-            spec = Spec(task, plan["fingerprint"], chunk.index, chunk.begin, chunk.end, chunk.ir_end, chunk.guess,
-                        chunk.frames, str(place), threads=2)  # fmt: skip
-            spent, result = timed(Work.chunk(spec))
-            rates.append(spent / max(result["frames"], 1))
-        spread = stdev(rates[1:-1]) / mean(rates[1:-1])
-        print(f"blend: {len(chunks)} chunks of {chunks[0].seconds:.1f} s, {rates[0]:.5f} s a frame of the first, "
-              f"{mean(rates[1:]):.5f} of the others, with 30 frames of run-up; spread {spread:.3f}")  # fmt: skip
-        took, _ = timed(Work.join(task, place, plan["fingerprint"], len(chunks), may_replace=True))
-        print(f"join: {took / seconds:.5f} s/s; in {pair.ir.stat().st_size + pair.vis.stat().st_size} bytes, "
-              f"out {Path(task.out).stat().st_size} bytes for {seconds:.0f} s")  # fmt: skip
+        pieces = Pieces(task, place, plan["fingerprint"], [Chunk.from_json(values) for values in plan["chunks"]])
+        spent, rates = [], []
+        for number, piece in enumerate(pieces.all):
+            took, result = timed(Work.chunk(pieces.spec(number)))
+            pieces.fused(number, result)
+            spent.append(took)
+            rates.append(took / max(result["frames"], 1))
+            print(f"chunk {number}: {piece.chunk.seconds:.1f} s, {took:.2f} s, {rates[-1]:.5f} s a frame", flush=True)
+        joining, _ = timed(Work.join(task, place, plan["fingerprint"], len(pieces.all), may_replace=True))
+        size_in, size_out = pair.ir.stat().st_size + pair.vis.stat().st_size, Path(task.out).stat().st_size
+        print(
+            f"join: {1000 * joining / seconds:.2f} ms/s; in {size_in} bytes, out {size_out} bytes for {seconds:.0f} s"
+        )
+        if len(rates) > 2:
+            print(f"spread of chunks: {stdev(rates[1:]) / mean(rates[1:]):.3f}")
         worker.close()
-        with Ledger(folder) as ledger:
-            times = []
-            for number in range(200):
-                began = time.perf_counter()
-                ledger.enter_chunk("task", number, state="running", started=time.time())
-                ledger.enter_chunk(
-                    "task", number, state="done", frames=1500, framehash="0" * 64, host="a:1", seconds=1.0
-                )
-                times.append(time.perf_counter() - began)
-        tenth, middle = sorted(times)[20], sorted(times)[100]
-        print(f"ledger: {1000 * tenth:.1f} ms a chunk, with the disk, the best tenth; {1000 * middle:.1f} the middle")
-    program = (
-        "import time, pipeline.batch.work; from engines.base import open_fuser; "
-        "open_fuser('jcae', backend='cpu', threads=2); print(f'start of a worker: {time.process_time():.2f} s')"
-    )
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=Path(__file__).parents[1])
+        entering, commit = ledger_times(folder)
+        print(f"ledger: {1000 * entering:.2f} ms a chunk, {1000 * commit:.1f} ms a commit, the middle ones")
+        ledger = len(spent) * (entering + 2 * commit)
+        print(f"planning, ledger with two commits a chunk, joining: {planning:.2f}, {ledger:.2f}, {joining:.2f} s, "
+              f"{(planning + ledger + joining) / sum(spent):.2%} of {sum(spent):.1f} s of fusing")  # fmt: skip
+
+
+def ledger_times(folder: Path) -> tuple[float, float]:
+    """s with the disk: to enter a chunk as begun and as done, and to commit; the middle ones of 50."""
+    from pipeline.batch.ledger import Ledger
+
+    entering, commits = [], []
+    with Ledger(folder) as ledger:
+        for number in range(50):
+            began = time.perf_counter()
+            ledger.enter_chunk("task", number, state="running", started=time.time())
+            ledger.enter_chunk("task", number, state="done", frames=1500, framehash="0" * 64, host="a:1", seconds=1.0)
+            entering.append(time.perf_counter() - began)
+            ledger.settle(at_once=True)
+            commits.append(time.perf_counter() - began - entering[-1])
+    return median(entering), median(commits)
 
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Cache:
         need = sum(entry.size for entry in wanted)
         if need > self.limit:
             names = " and ".join(entry.name for entry in wanted)
-            raise InputError(f"{names}: {need} bytes together; the cache takes {self.limit}; give it more")
+            raise InputError(f"{names}: {need} bytes together; the cache takes {self.limit}; give --cache-size more")
         with ExitStack() as stack:
             try:
                 self._acquire(wanted, stack, time.monotonic() + patience)
@@ -70,7 +70,7 @@ class Cache:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         while not self._reserve(wanted, stack):
             if time.monotonic() > end:
-                advice = "give it more, or use fewer workers"
+                advice = "give --cache-size more, or use fewer workers"
                 raise StorageError(f"{self.folder}: all {self.limit} bytes of the cache are in use; {advice}")
             time.sleep(POLL)
         for entry in wanted:

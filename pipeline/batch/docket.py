@@ -63,6 +63,15 @@ class Docket:
     def __init__(self, ledger: Ledger, *, chunk: float, may_replace: bool) -> None:
         """chunk: s. may_replace: outputs that this ledger does not know."""
         self._ledger, self._chunk, self._may_replace = ledger, chunk, may_replace
+        self._ended: list[Path] = []
+        """Folders of tasks that are done, but not yet on the disk."""
+
+    def settle(self, *, at_once: bool = False) -> None:
+        """Have the ledger commit, see there, and remove the chunks of tasks that are done."""
+        if self._ledger.settle(at_once=at_once):
+            for folder in self._ended:
+                shutil.rmtree(folder, ignore_errors=True)
+            self._ended.clear()
 
     def problem(self, task: Open) -> str | None:
         """Why a task cannot be begun; None: it can. Raises DiskFullError."""
@@ -96,6 +105,7 @@ class Docket:
         row = self._ledger.task(task.id)
         if "chunks" not in result:
             task.complaints = list(row.complaints) if row is not None else []
+            self._ended.append(task.folder)  # left behind if the run before was killed
             return "done"
         chunks = [Chunk.from_json(values) for values in result["chunks"]]
         task.pieces = Pieces(task.task, task.folder, plan, chunks)
@@ -145,13 +155,13 @@ class Docket:
         return Work.join(task.task, task.folder, pieces.plan, len(pieces.all), may_replace=may_replace)
 
     def joined(self, task: Open, result: dict[str, Any], seconds: float) -> None:
-        """A task is done; its chunks are not needed any more."""
+        """A task is done; its chunks are not needed any more once the ledger has committed."""
         told = {name: result[name] for name in ("frames", "framehash", "size")} | {
             "dropped": sum(task.dropped.values())
         }
         self._ledger.enter_task(task.id, state="done", error="", complaints=task.complaints, join_seconds=seconds,
                                 ended=time.time(), **told)  # fmt: skip
-        shutil.rmtree(task.folder, ignore_errors=True)
+        self._ended.append(task.folder)
 
     def put_aside(self, task: Open, reason: str) -> None:
         """A task cannot be done; what is done of it stays for another run."""
@@ -183,7 +193,8 @@ class Docket:
         """Whether the output that is there was written for this ledger, by what is known of it."""
         row, out = self._ledger.task(task.id), Path(task.task.out)
         if is_address(task.task.out):
-            return row is not None and (row.size > 0 or (task.folder / RECEIPT).is_file())
-        if row is None or not out.is_file():
+            return (row is not None and row.size > 0) or (task.folder / RECEIPT).is_file()
+        if not out.is_file():
             return False
-        return out.stat().st_size == row.size or joined_before(task.folder, row.plan, out) is not None
+        is_known = row is not None and out.stat().st_size == row.size
+        return is_known or joined_before(task.folder, None, out) is not None

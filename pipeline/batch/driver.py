@@ -114,6 +114,7 @@ class Driver:
         try:
             while not self._stop.is_set():
                 self._fill(waiting)
+                self._docket.settle()
                 if not self._running:
                     break
                 done, _ = wait(self._running, TICK, FIRST_COMPLETED)
@@ -128,6 +129,7 @@ class Driver:
             self._executor.close()
             with suppress(Exception):  # the disk may be full: then a later run finds what was running
                 self._put_back()
+                self._docket.settle(at_once=True)
         outcome.is_interrupted = self._stop.is_set()
         outcome.seconds = self._clock() - began
         return replace(outcome)
@@ -140,7 +142,7 @@ class Driver:
             running, work = chosen
             running.began = self._clock()
             if running.kind == "chunk":
-                running.open.pieces.all[running.number].is_running = True
+                running.open.pieces.begin(running.number)
                 self._docket.started(running.open, running.number)
             self._running[self._executor.submit(work)] = running
 

@@ -17,13 +17,13 @@ from av.video.stream import VideoStream
 
 from pipeline.audio import AudioCopy
 from pipeline.batch.chunk import Fused, framehash_of, read_result
-from pipeline.batch.durable import is_full, output_error, part_of, publish, read_json, write_json_whole
+from pipeline.batch.durable import disk_full, output_error, part_of, publish, read_json, write_json_whole
 from pipeline.batch.recipe import Recipe
 from pipeline.batch.verify import check_whole
 from pipeline.encoding import FORMATS, container_options
 from pipeline.frames import InputError, OutputError, StreamInfo
 from pipeline.job import open_pair, output_info
-from pipeline.video_sink import write_failure
+from pipeline.video_sink import DISK_FULL, write_failure
 
 RECEIPT = "joined.json"
 """In a task's folder: written before the joined file gets its name, so that it is known again as ours."""
@@ -80,11 +80,11 @@ def join(recipe: Recipe, folder: Path, plan: str, count: int, *, may_replace: bo
             part.unlink()
 
 
-def joined_before(folder: Path, plan: str, out: Path) -> Joined | None:
-    """What a run before has joined, if its output is still there."""
+def joined_before(folder: Path, plan: str | None, out: Path) -> Joined | None:
+    """What a run before has joined, if its output is still there. plan: None for any."""
     receipt = read_json(folder / RECEIPT)
     try:
-        if receipt["plan"] == plan and out.stat().st_size == receipt["size"]:
+        if plan in (None, receipt["plan"]) and out.stat().st_size == receipt["size"]:
             return Joined(**{name: receipt[name] for name in Joined.__slots__})
     except (KeyError, TypeError, OSError):
         pass
@@ -130,10 +130,8 @@ def _write(
         except (FFmpegError, OSError) as error:
             if isinstance(error, OutputError):
                 raise
-            failure = write_failure(job.out, error, 0)
-            raise (
-                output_error(job.out, error) if is_full(failure) and isinstance(error, OSError) else failure
-            ) from error
+            is_disk_full = error.errno in DISK_FULL
+            raise (disk_full(job.out) if is_disk_full else write_failure(job.out, error, 0)) from error
         return audio.notes(), streams
 
 

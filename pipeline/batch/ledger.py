@@ -8,22 +8,22 @@ import os
 import platform
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from pipeline.batch.rows import ChunkRow, TaskRow, chunk_rows, task_rows
 from pipeline.frames import InputError, OutputError
 
 FOLDER = ".batch"
 """Inside the output folder: ledger, lock, and the chunks of tasks that are not done yet."""
 LEASE = 60.0
 """s for which another machine holds the folder after it was last heard of."""
+TOGETHER = 1.0
+"""s whose changes become one commit: each waits for the disk several times, 60 ms on a busy one. What is lost with the
+last of them is found again, for pieces and receipts are on the disk before the ledger hears of them."""
 VERSION = 1
-
-TaskState = Literal["waiting", "planned", "done", "put aside"]
-ChunkState = Literal["waiting", "running", "done", "put aside"]
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS task (
@@ -38,74 +38,20 @@ CREATE TABLE IF NOT EXISTS lease (one INTEGER PRIMARY KEY CHECK (one = 1), host 
 """
 
 
-@dataclass(frozen=True, slots=True)
-class TaskRow:
-    """What the ledger knows of a task. Times are s; of the day, since 1970."""
-
-    id: str
-    """Name of its folder of chunks."""
-    ir: str
-    vis: str
-    out: str
-    state: TaskState
-    plan: str
-    """Fingerprint of files and options."""
-    chunks: int
-    pairs: int
-    dropped: int
-    """VIS frames without a partner; before it is done, as planned."""
-    video_seconds: float
-    """Of VIS."""
-    frames: int
-    """In the joined file."""
-    framehash: str
-    size: int
-    """Of the joined file, bytes."""
-    error: str
-    """Why it was put aside."""
-    complaints: tuple[str, ...]
-    """What the inputs promised and did not hold."""
-    plan_seconds: float
-    join_seconds: float
-    ended: float
-
-
-@dataclass(frozen=True, slots=True)
-class ChunkRow:
-    """What the ledger knows of a chunk."""
-
-    task: str
-    number: int
-    state: ChunkState
-    attempt: int
-    """Tries that failed."""
-    redone: int
-    """Times it was fused again because it had begun in another state than the chunk before ended in."""
-    begin_seconds: float
-    """s from the first VIS frame."""
-    video_seconds: float
-    pairs: int
-    frames: int
-    framehash: str
-    seconds: float
-    """That fusing it took."""
-    host: str
-    """And process: `name:pid`."""
-    error: str
-    """Of the last try that failed."""
-    started: float
-    ended: float
-
-
 class Ledger:
-    """An opened ledger. One thread. Errors of the disk are OutputErrors."""
+    """An opened ledger. One thread. Errors of the disk are OutputErrors.
 
-    def __init__(self, folder: Path, *, wall: Callable[[], float] = time.time) -> None:
+    Changes are seen here at once, by others and after a crash when they are committed: see `settle`.
+    """
+
+    def __init__(
+        self, folder: Path, *, wall: Callable[[], float] = time.time, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """folder: of the outputs; it is made if it is not there.
 
         Raises InputError if another batch is at work in it, OutputError.
         """
-        self.folder, self._wall = folder / FOLDER, wall
+        self.folder, self._wall, self._clock, self._changed = folder / FOLDER, wall, clock, 0.0
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o666)
@@ -115,7 +61,7 @@ class Ledger:
         try:
             self._take_lock(folder)
             with _as_output_error(self.folder):
-                # No WAL: it needs shared memory, which network file systems have not; there are few writes a second.
+                # No WAL: it needs shared memory, which network file systems have not; there is one commit a second.
                 self._db = sqlite3.connect(self.folder / "ledger.db", isolation_level=None, timeout=30)
                 self._is_open = True
                 self._db.executescript(f"PRAGMA synchronous=FULL; {_TABLES} PRAGMA user_version={VERSION};")
@@ -135,7 +81,8 @@ class Ledger:
         if self._is_open:
             self._is_open = False
             with _as_output_error(self.folder, is_quiet=True):
-                self._db.execute("DELETE FROM lease WHERE host = ? AND pid = ?", (platform.node(), os.getpid()))
+                self._change("DELETE FROM lease WHERE host = ? AND pid = ?", (platform.node(), os.getpid()))
+                self._db.commit()
             self._db.close()
         if self._lock >= 0:
             os.close(self._lock)
@@ -143,9 +90,15 @@ class Ledger:
 
     def renew(self) -> None:
         """Say that this batch is still at work; at least every half `LEASE`."""
-        with _as_output_error(self.folder):
-            values = (platform.node(), os.getpid(), self._wall() + LEASE)
-            self._db.execute("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", values)
+        values = (platform.node(), os.getpid(), self._wall() + LEASE)
+        self._change("INSERT OR REPLACE INTO lease VALUES (1, ?, ?, ?)", values)
+
+    def settle(self, *, at_once: bool = False) -> bool:
+        """Commit if the first change since the last commit is `TOGETHER` old; whether all changes are on the disk."""
+        if self._db.in_transaction and (at_once or self._clock() - self._changed >= TOGETHER):
+            with _as_output_error(self.folder):
+                self._db.commit()
+        return not self._db.in_transaction
 
     def task(self, task: str) -> TaskRow | None:
         """What is known of a task; None: nothing."""
@@ -157,7 +110,7 @@ class Ledger:
 
     def rows(self) -> list[ChunkRow]:
         """All chunks, by task and number."""
-        return _chunk_rows(self._db)
+        return chunk_rows(self._db)
 
     def enter_task(self, task: str, **values: Any) -> None:
         """Enter a task, or change columns of it: names as in `TaskRow`."""
@@ -170,27 +123,30 @@ class Ledger:
         self._enter("chunk", {"task": task, "number": number}, values)
 
     def begin_plan(self, task: str, rows: list[dict[str, Any]], **values: Any) -> None:
-        """Enter a task with the rows of all its chunks at once; what was known of its chunks is forgotten."""
-        with _as_output_error(self.folder), self._db:
-            self._db.execute("BEGIN")
-            self._db.execute("DELETE FROM chunk WHERE task = ?", (task,))
-            self.enter_task(task, state="planned", **values)
-            for number, row in enumerate(rows):
-                self.enter_chunk(task, number, **row)
+        """Enter a task with the rows of all its chunks; what was known of its chunks is forgotten."""
+        self._change("DELETE FROM chunk WHERE task = ?", (task,))
+        self.enter_task(task, state="planned", **values)
+        for number, row in enumerate(rows):
+            self.enter_chunk(task, number, **row)
 
     def _enter(self, table: str, key: dict[str, Any], values: dict[str, Any]) -> None:
         names = [*key, *values]
         updates = ", ".join(f"{name} = excluded.{name}" for name in values)
         marks = ", ".join("?" * len(names))
         conflict = f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {updates}" if values else "ON CONFLICT DO NOTHING"
+        values_of_all = [*key.values(), *values.values()]
+        self._change(f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) {conflict}", values_of_all)
+
+    def _change(self, statement: str, values: Sequence[Any]) -> None:
+        """Make a change, which is not committed yet."""
         with _as_output_error(self.folder):
-            self._db.execute(
-                f"INSERT INTO {table} ({', '.join(names)}) VALUES ({marks}) {conflict}",
-                [*key.values(), *values.values()],
-            )
+            if not self._db.in_transaction:
+                self._db.execute("BEGIN IMMEDIATE")
+                self._changed = self._clock()
+            self._db.execute(statement, values)
 
     def _tasks(self, condition: str, *values: object) -> list[TaskRow]:
-        return _task_rows(self._db, condition, *values)
+        return task_rows(self._db, condition, *values)
 
     def _take_lock(self, folder: Path) -> None:
         try:
@@ -211,6 +167,7 @@ class Ledger:
                 "after it was killed"
             )
         self.renew()
+        self.settle(at_once=True)
 
 
 def read_ledger(folder: Path) -> tuple[list[TaskRow], list[ChunkRow]]:
@@ -220,30 +177,9 @@ def read_ledger(folder: Path) -> tuple[list[TaskRow], list[ChunkRow]]:
         raise InputError(f"{folder}: holds no ledger of a batch; name the folder given to batch --out")
     try:
         with sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30) as db:
-            return _task_rows(db, "ORDER BY rowid"), _chunk_rows(db)
+            return task_rows(db, "ORDER BY rowid"), chunk_rows(db)
     except sqlite3.Error as error:
         raise InputError(f"{path}: cannot be read as a ledger ({error}); restore it from a copy") from error
-
-
-def _task_rows(db: sqlite3.Connection, condition: str, *values: object) -> list[TaskRow]:
-    found = _select(db, "task", TaskRow.__slots__, condition, values)
-    return [TaskRow(**{**row, "complaints": tuple(json.loads(row["complaints"] or "[]"))}) for row in found]
-
-
-def _chunk_rows(db: sqlite3.Connection) -> list[ChunkRow]:
-    return [ChunkRow(**row) for row in _select(db, "chunk", ChunkRow.__slots__, "ORDER BY task, number", ())]
-
-
-def _select(
-    db: sqlite3.Connection, table: str, names: tuple[str, ...], condition: str, values: tuple[object, ...]
-) -> Iterator[dict[str, Any]]:
-    """Rows by column, 0 or an empty text for what is not known."""
-    kinds = {row[1]: row[2] for row in db.execute(f"PRAGMA table_info({table})")}
-    for row in db.execute(f"SELECT {', '.join(names)} FROM {table} {condition}", values):
-        yield {
-            name: ("" if kinds[name] == "TEXT" else 0) if value is None else value
-            for name, value in zip(names, row, strict=True)
-        }
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from html import escape
 import cv2
 
 from engines.base import Luma
-from pipeline.batch.ledger import ChunkRow
+from pipeline.batch.rows import ChunkRow
 from pipeline.live.login import redact
 
 BARS = 60

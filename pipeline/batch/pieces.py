@@ -54,6 +54,8 @@ class Pieces:
         self.all = [Piece(chunk) for chunk in chunks]
         self.settled = 0
         """Chunks from the first on whose seams are right."""
+        self._next: tuple[int, int | None] | None = None
+        """`pairs_left` and `following`, until something changes: of a thousand files, one does at a time."""
 
     @property
     def is_whole(self) -> bool:
@@ -68,7 +70,7 @@ class Pieces:
     @property
     def pairs_left(self) -> int:
         """To be fused."""
-        return sum(piece.chunk.pairs for piece in self.all if piece.is_open)
+        return self._looked()[0]
 
     @property
     def why_stuck(self) -> str:
@@ -78,8 +80,7 @@ class Pieces:
 
     def following(self) -> int | None:
         """An open chunk whose state at its beginning is known, the largest; None if there is none."""
-        fit = [n for n, piece in enumerate(self.all) if piece.is_open and (not n or self.all[n - 1].after is not None)]
-        return max(fit, key=lambda n: self.all[n].chunk.pairs, default=None)
+        return self._looked()[1]
 
     def middle(self) -> int | None:
         """An open chunk to begin from a run-up: halfway through the longest row of open ones, so that seams are few."""
@@ -104,6 +105,10 @@ class Pieces:
                     chunk.handover, chunk.next_handover, reach, chunk.frames,
                     str(self.folder), given)  # fmt: skip
 
+    def begin(self, number: int) -> None:
+        """Note that a chunk is under way."""
+        self.all[number].is_running, self._next = True, None
+
     def fused(self, number: int, result: Mapping[str, Any]) -> list[int]:
         """Note a result, and settle what can be; the numbers of chunks to be fused again."""
         piece = self.all[number]
@@ -113,6 +118,7 @@ class Pieces:
 
     def settle(self) -> list[int]:
         """Compare seams from the first that is not settled on; the numbers of chunks to be fused again."""
+        self._next = None
         while self.settled < len(self.all) and self.all[self.settled].after is not None:
             piece = self.all[self.settled]
             wanted = self.all[self.settled - 1].after if self.settled else State()
@@ -124,10 +130,19 @@ class Pieces:
 
     def failed(self, number: int, error: str) -> bool:
         """Note a failure; True if the chunk is put aside now."""
-        piece = self.all[number]
+        piece, self._next = self.all[number], None
         piece.is_running, piece.error = False, error
         piece.failures += 1
         return piece.failures >= ATTEMPTS
+
+    def _looked(self) -> tuple[int, int | None]:
+        if self._next is None:
+            fit = [
+                n for n, piece in enumerate(self.all) if piece.is_open and (not n or self.all[n - 1].after is not None)
+            ]
+            following = max(fit, key=lambda n: self.all[n].chunk.pairs, default=None)
+            self._next = sum(piece.chunk.pairs for piece in self.all if piece.is_open), following
+        return self._next
 
     def _redo(self, piece: Piece, wanted: State) -> bool:
         """Have a chunk fused again, from the state it should begin in; False if that cannot help either."""

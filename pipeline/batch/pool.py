@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pipeline.batch.storage import CACHE_BYTES
 from pipeline.batch.work import Work, WorkError
 from pipeline.frames import InputError
 
@@ -34,10 +35,10 @@ class LocalPool:
     A worker that loses its pipe ends, so that none outlives a driver that was killed.
     """
 
-    def __init__(self, workers: int = 0, *, cores: set[int] | None = None) -> None:
+    def __init__(self, workers: int = 0, *, cores: set[int] | None = None, cache: int = CACHE_BYTES) -> None:
         """workers: 0 for one per core, as far as memory goes. cores: to share out; None: all this process may use.
 
-        Raises InputError for more workers than cores.
+        cache: bytes of copies of remote files. Raises InputError for more workers than cores.
         """
         own = sorted(cores if cores is not None else os.sched_getaffinity(0))
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // (GIB_EACH << 30)
@@ -48,7 +49,7 @@ class LocalPool:
         """Pieces of work done at a time."""
         self._queue: queue.Queue[tuple[Work, Outcome] | None] = queue.Queue()
         self._is_closed = threading.Event()
-        self._posts = [_Post(own[n::count], self._queue, self._is_closed) for n in range(count)]
+        self._posts = [_Post(own[n::count], cache, self._queue, self._is_closed) for n in range(count)]
 
     def submit(self, work: Work) -> Outcome:
         """The work's result to come; a WorkError in it if it failed, of kind `lost` if its process did."""
@@ -74,9 +75,9 @@ class _Post:
     """A place for a worker: a thread that feeds one process, and starts another when it is gone."""
 
     def __init__(
-        self, cores: list[int], work: queue.Queue[tuple[Work, Outcome] | None], is_closed: threading.Event
+        self, cores: list[int], cache: int, work: queue.Queue[tuple[Work, Outcome] | None], is_closed: threading.Event
     ) -> None:
-        self._cores, self._work, self._is_closed = cores, work, is_closed
+        self._cores, self._cache, self._work, self._is_closed = cores, cache, work, is_closed
         self.process: subprocess.Popen[str] | None = None
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -137,7 +138,7 @@ class _Post:
                 # A group of its own: Ctrl-C is for the driver, which ends the others.
                 where = os.pathsep.join([_ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
                 self.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "pipeline.batch.worker", cores],
+                    [sys.executable, "-P", "-m", "pipeline.batch.worker", cores, str(self._cache)],
                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                     env={**os.environ, **limits, "PYTHONPATH": where},
                     start_new_session=True,

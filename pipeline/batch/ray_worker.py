@@ -11,14 +11,17 @@ from typing import Any
 class RayWorker:
     """An actor, see `ray_executor`. Keeps its network open from one piece of work to the next."""
 
-    def __init__(self, threads: int) -> None:
-        """threads: of network, pictures and codecs. Ray counts cores, but keeps nobody from taking more."""
+    def __init__(self, threads: int, cache: int) -> None:
+        """threads: of network, pictures and codecs. Ray counts cores, but keeps nobody from taking more.
+
+        cache: bytes, see `Worker`.
+        """
         import cv2
 
         from pipeline.batch.work import Worker
 
         cv2.setNumThreads(threads)
-        self._worker = Worker(threads)
+        self._worker = Worker(threads, cache=cache)
 
     def about(self, mark: str, token: str) -> dict[str, Any]:
         """Where and what it is, and whether it sees a file of the output folder, with the token in it."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
 
-from engines.base import Backend, Fuser
+from engines.backends import auto_model
+from engines.base import Backend, CrotalusError, Fuser
 from engines.classical import ClassicalMethod
 from engines.model import load_model, version
 from pipeline.align import Geometry, Reference
@@ -25,9 +27,11 @@ from pipeline.rigging import clock_offset, clock_rate, rigging_of
 from pipeline.sync import Gap, SyncPolicy
 from pipeline.thermal import parse_gain, parse_region
 from pipeline.views import VIEWS, Choice, needs_network
+from pipeline.work_height import check_work_height
 
 OPTIONS = (
-    "model", "method", "backend", "precision", "tolerance", "gap", "reference", "depth", "shift", "size", "gray",
+    "model", "method", "backend", "precision", "tolerance", "gap", "reference", "depth", "shift", "size",
+    "work_height", "gray",
     "codec", "crf", "preset", "pixel_format", "rate", "view", "palette", "weight", "hot_level", "agc", "agc_region",
     "steady",
 )  # fmt: skip
@@ -71,7 +75,8 @@ def recipe_of(task: Task, *, threads: int = 0) -> Recipe:
         policy=SyncPolicy(clock_offset(task.offset, rigging), given.number("tolerance"), gap,
                           clock_rate(task.offset, rigging)),
         geometry=Geometry(
-            reference, parse_size(size) if size else None, parse_shift(given.text("shift") or "0,0"), rigging
+            reference, parse_size(size) if size else None, parse_shift(given.text("shift") or "0,0"), rigging,
+            given.whole("work_height"),
         ),
         tint="gray" if given.fact("gray") else "vis",
         choice=Choice(given.one_of("view", VIEWS, "fused"), given.number("weight", Choice().weight),
@@ -82,6 +87,7 @@ def recipe_of(task: Task, *, threads: int = 0) -> Recipe:
         hwaccel="off", steady=given.fact("steady") if given.text("steady") else None,
     )  # fmt: skip
     backend = given.one_of("backend", get_args(Backend), "auto")
+    check_work_height(job.geometry.work_height)
     model, precision = given.text("model") or "auto", given.one_of("precision", get_args(Precision), "fp16")
     method = given.one_of("method", get_args(ClassicalMethod), None)
     check_chosen(method, model, backend)
@@ -146,9 +152,24 @@ def version_of(place: str, path: Path) -> str:
 
 
 def with_defaults(task: Task, options: Mapping[str, str], rig: str | None, offset: float | None) -> Task:
-    """The task, with what it does not say itself taken from the command line."""
+    """The task, with what it does not say itself taken from the command line, and the model of `auto` by its name.
+
+    Without the name two machines, one with a GPU, would fuse one video with two models.
+    """
     own = task.offset if task.offset is not None else offset
-    return replace(task, rig=task.rig or rig, offset=own, options={**options, **task.options})
+    wanted = {**options, **task.options}
+    if not wanted.get("method") and wanted.get("model", "auto") == "auto":
+        wanted["model"] = _model_here(wanted.get("backend", "auto"), wanted.get("precision", "fp16"))
+    return replace(task, rig=task.rig or rig, offset=own, options=wanted)
+
+
+@functools.cache
+def _model_here(backend: str, precision: str) -> str:
+    """The name of the model that `auto` is; `auto` where that cannot be told, for whoever opens it to say why."""
+    try:
+        return auto_model(cast(Backend, backend), precision=cast(Precision, precision))
+    except CrotalusError:
+        return "auto"
 
 
 class _Given:

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from engines.base import CrotalusError, Luma
 from pipeline.batch.durable import output_error, part_of, publish
-from pipeline.batch.ledger import ChunkRow, TaskRow
 from pipeline.batch.page import image, span, table, throughput
 from pipeline.batch.place import parse_place
+from pipeline.batch.rows import ChunkRow, TaskRow
 from pipeline.batch.samples import Sample, sample
 from pipeline.batch.storage import Storage
 from pipeline.batch.task import Task
@@ -47,13 +47,14 @@ def write_report(
     chunks: Sequence[ChunkRow],
     tasks: Sequence[Task],
     *,
+    storage: Storage | None = None,
     look: Look | None = None,
     seed: int = 0,
 ) -> None:
     """Write the page of a ledger, of a batch at work too.
 
-    rows, chunks: of `read_ledger`. tasks: what was asked for, with which pictures are made; none, no pictures. look:
-    makes them, for tests. Raises OutputError.
+    rows, chunks: of `read_ledger`. tasks: what was asked for, with which pictures are made; none, no pictures.
+    storage: where their files come from. look: makes them, for tests. Raises OutputError.
     """
     labels = {row.id: row.out for row in rows}
     parts = [
@@ -65,7 +66,7 @@ def write_report(
         _failures(rows, chunks, labels),
         _slowest(chunks, labels),
         _hosts(chunks),
-        _pictures(rows, chunks, tasks, look or _with(Storage()), random.Random(seed)),
+        _pictures(rows, chunks, tasks, look or _with(storage or Storage()), random.Random(seed)),
     ]
     part = part_of(file)
     try:

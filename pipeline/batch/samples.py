@@ -66,7 +66,7 @@ def sample(task: Task, time: float, storage: Storage) -> Sample | None:
             pair = min(islice(pairs, 100), key=lambda pair: abs(pair.vis.time - start - time), default=None)
             if pair is None:
                 return None
-            aligned = align(pair, job.geometry, Agc(job.gain), Agc())
+            aligned = align(pair, replace(job.geometry, work_height=None), Agc(job.gain), Agc())
             fused = _frame_at(paths[-1], pair.vis.time - start) if is_there else None
         found, given = np.asarray(aligned.ir, np.uint8), np.asarray(aligned.vis, np.uint8)
         return Sample(found.copy(), given.copy(), fused, alignment(found, given))

@@ -17,7 +17,7 @@ from pipeline.batch.place import is_address, parse_place
 from pipeline.batch.plan import plan_of
 from pipeline.batch.recipe import Recipe, fingerprint, recipe_of, version_of
 from pipeline.batch.remote import Remote
-from pipeline.batch.storage import Storage
+from pipeline.batch.storage import CACHE_BYTES, Storage
 from pipeline.batch.task import Task
 from pipeline.frames import InputError
 
@@ -40,6 +40,11 @@ class Work:
 
     kind: Kind
     values: dict[str, Any]
+
+    @property
+    def file(self) -> str:
+        """The VIS file that it is about: a worker that has it does more of it sooner."""
+        return str(self.values.get("task", {}).get("vis", ""))
 
     @classmethod
     def plan(cls, task: Task, chunk: float, known: str = "", *, may_replace: bool = True) -> Work:
@@ -64,9 +69,12 @@ class Work:
 class Worker:
     """Does work, one piece after another; keeps its network open from one to the next."""
 
-    def __init__(self, threads: int) -> None:
-        """threads: of network and codecs; they should be as many as the cores it is given."""
-        self._threads, self._storage = threads, Storage()
+    def __init__(self, threads: int, *, cache: int = CACHE_BYTES) -> None:
+        """threads: of network and codecs; they should be as many as the cores it is given.
+
+        cache: bytes of copies of remote files on this machine, for all its workers together.
+        """
+        self._threads, self._storage = threads, Storage(limit=cache)
         self._open: tuple[Any, Fuser | None] | None = None
 
     def do(self, work: Work, *, stop: Event | None = None) -> dict[str, Any]:

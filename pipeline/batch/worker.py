@@ -14,7 +14,7 @@ from typing import Any
 
 
 def main() -> None:
-    """Work until standard input ends. The argument is the list of cores to stay on."""
+    """Work until standard input ends. The arguments are the list of cores to stay on, and the bytes of the cache."""
     cores = [int(core) for core in sys.argv[1].split(",")]
     with suppress(OSError):  # cores taken from us meanwhile
         os.sched_setaffinity(0, cores)
@@ -26,7 +26,7 @@ def main() -> None:
     from pipeline.batch.work import Work, Worker, WorkError
 
     cv2.setNumThreads(len(cores))
-    worker = Worker(len(cores))
+    worker = Worker(len(cores), cache=int(sys.argv[2]))
     for line in _lines():
         said = json.loads(line)
         answer: dict[str, Any]

@@ -11,20 +11,21 @@ import typer
 from engines.base import Backend
 from engines.classical import ClassicalMethod
 from engines.trt import Precision
-from pipeline.arguments import parse_duration
+from pipeline.arguments import parse_bytes, parse_duration
+from pipeline.commands.batch_lines import Progress, counted, tell
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
 from pipeline.voice import Voice
 
 if TYPE_CHECKING:
-    from pipeline.batch.driver import Outcome
     from pipeline.batch.task import Task
 
-PERIOD = 5.0
-"""s between lines that say how far it is."""
 PUT_ASIDE = 3
 """Exit code when all that could be done is done, but some outputs are missing or short."""
 
+CacheSize = Annotated[
+    str | None, typer.Option(metavar="BYTES", help="Of copies of remote files on a machine: 20G.  [default: 50G]")
+]
 Options = Annotated[
     list[str] | None,
     typer.Option("--option", metavar="NAME=VALUE", help="Of `fuse`, for all pairs: crf=23, agc=plateau; repeatable."),
@@ -58,6 +59,7 @@ def batch(
     backend: Annotated[Backend | None, typer.Option(help="Where the network runs.  [default: auto]")] = None,
     precision: Annotated[Precision | None, typer.Option(help="Of the network on a GPU.")] = None,
     option: Options = None,
+    cache_size: CacheSize = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Only cut: write a file for each piece, for run-chunk on other machines.")
     ] = False,
@@ -75,6 +77,7 @@ def batch(
     from pipeline.batch.ledger import Ledger
     from pipeline.batch.plan import SMALLEST
     from pipeline.batch.report import check_report_path, write_report
+    from pipeline.batch.storage import Storage
 
     if report is not None:
         check_report_path(report)
@@ -83,23 +86,25 @@ def batch(
     length = parse_duration(chunk)
     if length < SMALLEST:
         raise InputError(f"--chunk {chunk}: give {SMALLEST:g} s or more")
+    cache = _cache_bytes(cache_size)
     given = {"model": model, "method": method, "backend": backend, "precision": precision, **_options(option)}
     defaults = {name: text for name, text in given.items() if text is not None}
     tasks = [_at_home(task, out) for task in _tasks(inputs, (pattern, sides), defaults, rig, offset, voice)]
     _check(tasks)
     with Ledger(out) as ledger, Interrupt() as interrupt:
-        progress = _Progress(voice)
-        executor = open_executor(ledger.folder, workers, cluster=cluster, cores=cores_per_worker, gpus=gpus_per_worker)
+        progress = Progress(voice)
+        executor = open_executor(ledger.folder, workers, cluster=cluster, cores=cores_per_worker, gpus=gpus_per_worker,
+                                 cache=cache)  # fmt: skip
         driver = Driver(
             ledger, executor, chunk=length, may_replace=overwrite, plans_only=plan, stop=interrupt.stop,
             tell=progress.show,
         )  # fmt: skip
         outcome = driver.run(tasks)
-        _tell(outcome, voice, complain)
+        tell(outcome, voice, complain)
         if plan:
             _list_specs(ledger.folder, voice)
         if report is not None:
-            write_report(report, ledger.tasks(), ledger.rows(), tasks)
+            write_report(report, ledger.tasks(), ledger.rows(), tasks, storage=Storage(limit=cache))
             voice.print(f"report: {report}")
     if outcome.is_interrupted:
         complain.print("interrupted: pieces that are done are kept; run the same command again to go on")
@@ -110,6 +115,7 @@ def batch(
 def run_chunk(
     spec: Annotated[Path, typer.Argument(help="A file that batch --plan wrote, 000007.spec.json.")],
     threads: Annotated[int, typer.Option(min=0, max=128, help="CPU threads, 0 for one per core.")] = 0,
+    cache_size: CacheSize = None,
 ) -> None:
     """Fuse one piece of a batch: for array jobs of a cluster. Done before, it is only looked at."""
     from contextlib import closing
@@ -118,11 +124,14 @@ def run_chunk(
     from pipeline.batch.durable import read_json
     from pipeline.batch.work import Work, Worker
 
+    if not spec.is_file():
+        raise InputError(f"{spec}: no such file; give a line of chunks.txt, and no array index beyond its last")
     try:
         work = Work.chunk(Spec.from_json(read_json(spec)))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{spec}: not a piece of a batch; give a file that batch --plan wrote") from error
-    with closing(Worker(threads or len(os.sched_getaffinity(0)))) as worker, Interrupt() as interrupt:
+    worker = Worker(threads or len(os.sched_getaffinity(0)), cache=_cache_bytes(cache_size))
+    with closing(worker), Interrupt() as interrupt:
         try:
             result = worker.do(work, stop=interrupt.stop)
         except Exception:
@@ -161,6 +170,15 @@ def _tasks(
         else:
             tasks += read_manifest(Path(name), options=OPTIONS)
     return [with_defaults(task, options, rig, offset) for task in tasks]
+
+
+def _cache_bytes(text: str | None) -> int:
+    from pipeline.batch.storage import CACHE_BYTES
+
+    try:
+        return CACHE_BYTES if text is None else parse_bytes(text)
+    except InputError as error:
+        raise InputError(f"--cache-size: {error}") from None
 
 
 def _options(texts: list[str] | None) -> dict[str, str]:
@@ -209,42 +227,8 @@ def _list_specs(folder: Path, voice: Voice) -> None:
     part = part_of(path)
     part.write_text("".join(f"{os.path.abspath(spec)}\n" for spec in specs))
     publish(part, path)
-    voice.print(f"{len(specs)} pieces in {path}: run-chunk each, anywhere; then the same command without --plan joins")
-
-
-def _tell(outcome: Outcome, voice: Voice, complain: Voice) -> None:
-    for label, line in outcome.notes:
-        voice.print(f"note: {label}: {line}")
-    for label, line in outcome.short:
-        complain.print(f"error: {label}: {line}")
-    for label, reason in outcome.aside:
-        complain.print(f"error: put aside: {label}: {reason}")
-    voice.print(_line(outcome))
-
-
-def _line(outcome: Outcome) -> str:
-    before = f", {outcome.skipped} of them before" if outcome.skipped else ""
-    counts = [
-        f"{outcome.done} of {outcome.tasks} files done{before}",
-        f"{outcome.pairs} frames in {outcome.chunks} pieces",
-    ]
-    if outcome.seconds and outcome.pairs:
-        counts.append(f"{outcome.pairs / outcome.seconds:.2f} frames/s")
-    for count, words in (
-        (outcome.redone, "fused again"),
-        (outcome.retried, "tries failed"),
-        (len(outcome.aside), "put aside"),
-    ):
-        if count:
-            counts.append(f"{count} {words}")
-    return ", ".join(counts)
-
-
-class _Progress:
-    def __init__(self, voice: Voice) -> None:
-        self._voice, self._told = voice, 0.0
-
-    def show(self, outcome: Outcome) -> None:
-        if outcome.seconds - self._told >= PERIOD:
-            self._told = outcome.seconds
-            self._voice.print(_line(outcome))
+    then = "the same command without --plan joins"
+    if specs:
+        voice.print(f"{counted(len(specs), 'piece')} in {path}: run-chunk each, anywhere; then {then}")
+    else:
+        voice.print(f"no piece left to fuse, {path} is empty; {then} what is not joined yet")

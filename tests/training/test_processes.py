@@ -85,6 +85,41 @@ def test_a_batch_that_cannot_be_shared_is_told_once_without_a_traceback_of_ours(
     assert "training/train.py" not in err
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_whichever_process_fails_first_tells_and_no_other(tmp_path, first):
+    """torchrun ends all others as soon as one has failed, so nobody can wait for the first of them to speak."""
+    told = {}
+    for rank in (first, 1 - first):
+        (tmp_path / str(rank)).mkdir()
+        environment = {**os.environ, "RANK": str(rank), "TORCHELASTIC_ERROR_FILE": str(tmp_path / f"{rank}/error.json")}
+        code = "from training.command import Parser; Parser(prog='train').fail(2, 'no such\\nbatch')"
+        done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True)
+        assert done.returncode == 2
+        told[rank] = done.stderr
+    assert told == {first: "train: no such batch\n", 1 - first: ""}
+
+
+def test_processes_that_fail_at_once_tell_once(tmp_path):
+    """Each holds the mark's lock until its line is out: here for 0.2 s, so that all others come while it is held."""
+    code = (
+        "import sys, time\n"
+        "class Slow:\n"
+        "    def write(self, text): time.sleep(0.2); sys.__stderr__.write(text)\n"
+        "    def flush(self): pass\n"
+        "sys.stderr = Slow()\n"
+        "from training.command import Parser\n"
+        "Parser(prog='train').fail(1, 'no such batch')\n"
+    )
+    started = []
+    for rank in range(4):
+        (tmp_path / str(rank)).mkdir()
+        environment = {**os.environ, "RANK": str(rank), "TORCHELASTIC_ERROR_FILE": str(tmp_path / f"{rank}/error.json")}
+        started.append(
+            subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+        )
+    assert "".join(process.communicate()[1] for process in started) == "train: no such batch\n"
+
+
 def test_ctrl_c_stops_all_after_the_same_step_and_keeps_it(tmp_path):
     """Each notices the signal in a step of its own; if they did not agree, one would wait for the other for ever."""
     folder = write_pairs(tmp_path / "pairs", 2)

@@ -20,6 +20,7 @@ def two_nodes(**more: object) -> Iterator[object]:
         import ray
         from ray.cluster_utils import Cluster
 
+        handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         cluster = Cluster(initialize_head=True, head_node_args={**NODE, **more, "include_dashboard": False})
         try:
             cluster.add_node(**NODE, **more)
@@ -27,6 +28,8 @@ def two_nodes(**more: object) -> Iterator[object]:
         finally:
             ray.shutdown()
             cluster.shutdown()
+            for number, handler in handlers.items():  # Ray's SIGTERM would end the tests' process
+                signal.signal(number, handler)
 
 
 def kill(host: str) -> None:

@@ -6,6 +6,7 @@ ends with exit code 1 at the first difference.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -29,7 +30,7 @@ from tests.pipeline.batch.archive import in_one_piece, run_batch, task_of, write
 from tests.pipeline.batch.cluster import kill, two_nodes
 from tests.pipeline.batch.faults import is_begun
 from tests.pipeline.batch.stores import Spoiler
-from tests.pipeline.batch.test_batch_command import command, is_alive, rows_of
+from tests.pipeline.batch.test_batch_command import command, is_alive, pieces_of, rows_of
 
 NAMES = ("a", "b", "c")
 OPTIONS = {"preset": "ultrafast", "view": "edges"}
@@ -45,6 +46,7 @@ def main() -> None:
         write_pair(folder / "in", name, 100 + 50 * number)
     tasks = [task_of(folder / "in", f"{name}.mp4", name, **OPTIONS) for name in NAMES]
     truth = {task.out: in_one_piece(task, None, folder) for task in tasks}
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     with Spoiler(server.get_host_and_port()[1], lambda number, *_: "500" if number % 5 == 0 else None) as store:
@@ -72,7 +74,7 @@ class Archive:
     def run(self, name: str, disturb: Callable[[RayCluster], None], tasks: list[Task] | None = None) -> Outcome:
         """A run with something going on beside it."""
         out = self.folder / name
-        (out / FOLDER).mkdir(parents=True)
+        (out / FOLDER).mkdir(parents=True, exist_ok=True)
         executor = RayCluster(self.address, out / FOLDER)
         other = threading.Thread(target=disturb, args=(executor,), daemon=True)
         other.start()
@@ -102,7 +104,7 @@ def task_at(task: Task, out: Path) -> Task:
 
 
 def workers_killed(archive: Archive, kills: int) -> None:
-    """Kill -9 of a random worker at so many random moments."""
+    """Kill -9 of a random worker at so many random moments. If three meet one piece, a second run does the rest."""
     seed = total = 0
     while total < kills:
         chance = random.Random(seed)
@@ -119,6 +121,9 @@ def workers_killed(archive: Archive, kills: int) -> None:
 
         outcome = archive.run(f"killed{seed}", disturb)
         print(f"  {len(told)} workers killed, {outcome.retried} of them at work", flush=True)
+        if outcome.aside:
+            print(f"  {outcome.aside}", flush=True)
+            outcome = archive.run(f"killed{seed}", lambda executor: None)
         if outcome.done != len(NAMES):
             raise SystemExit(f"aside: {outcome.aside}")
         seed, total = seed + 1, total + len(told)
@@ -171,7 +176,7 @@ def driver_killed(archive: Archive) -> None:
     began = time.monotonic()
     while any(is_alive(pid) for pid in pids):
         time.sleep(0.05)
-    gone, before = time.monotonic() - began, sum(row.state == "done" for row in rows_of(out))
+    gone, before = time.monotonic() - began, pieces_of(out)
     again = start(archive, out, manifest)
     said, wrong = again.communicate()
     archive.check(out)
@@ -212,7 +217,7 @@ def store_in_trouble(archive: Archive, store: Spoiler) -> None:
 
 
 def machine_gone(archive: Archive, cluster: object) -> None:
-    """The second machine is taken away under its work: one try at most is counted, the first one does the rest."""
+    """The second machine is taken away under its work: no try is counted, the first one does the rest."""
 
     def disturb(executor: RayCluster) -> None:
         while len(executor.hosts()) < 2 or sum(row.state == "done" for row in rows_of(archive.folder / "gone")) < 6:
@@ -220,7 +225,7 @@ def machine_gone(archive: Archive, cluster: object) -> None:
         cluster.remove_node(cluster.list_all_nodes()[1], allow_graceful=False)
 
     outcome = archive.run("gone", disturb)
-    if outcome.retried > 1 or outcome.done != len(NAMES):
+    if outcome.retried or outcome.done != len(NAMES):
         raise SystemExit(f"{outcome}")
 
 

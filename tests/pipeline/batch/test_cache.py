@@ -43,7 +43,7 @@ def test_the_copy_unused_for_longest_makes_room(tmp_path):
 def test_a_copy_in_use_stays_and_others_wait_for_room_in_vain(tmp_path):
     cache = Cache(tmp_path, 200)
     with cache.held([entry("a"), entry("b")], 0.0) as paths:
-        with pytest.raises(StorageError, match="all 200 bytes of the cache are in use; give it more"):
+        with pytest.raises(StorageError, match="all 200 bytes of the cache are in use; give --cache-size more"):
             use(cache, "c")
         assert all(path.exists() for path in paths)
         use(cache, "a", "b")

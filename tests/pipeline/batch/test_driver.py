@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import sqlite3
+import errno
 import threading
 
 import pytest
 
-from pipeline.batch import durable
+from pipeline.batch import durable, join
 from pipeline.batch.durable import DiskFullError
-from pipeline.batch.ledger import FOLDER, LEASE, Ledger, read_ledger
+from pipeline.batch.ledger import FOLDER, read_ledger
 from pipeline.batch.pieces import ATTEMPTS
 from pipeline.batch.work import WorkError
-from pipeline.frames import InputError
 from tests.pipeline.batch.archive import Inline, run_batch, task_of, write_pair
 
 
@@ -87,6 +85,19 @@ def test_a_full_disk_ends_the_run_and_is_no_fault_of_the_chunk(archive, tmp_path
     assert [row.attempt for row in rows] == [0] * len(rows)
     assert [row.state for row in rows[:3]] == ["done", "done", "waiting"]
     assert run_batch(tmp_path, tasks, Inline(1))[0].done == 2
+
+
+def test_a_disk_that_is_full_while_joining_ends_the_run_and_no_piece_is_fused_again(archive, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    tasks = tasks_of(archive, tmp_path)[:1]
+    with monkeypatch.context() as patch:
+        patch.setattr(join, "_video_stream", full)
+        with pytest.raises(DiskFullError, match=r"a\.mp4: .*run the same command again"):
+            run_batch(tmp_path, tasks, Inline(1))
+    outcome, _, _ = run_batch(tmp_path, tasks, Inline(1))
+    assert (outcome.done, outcome.chunks) == (1, 0)
 
 
 def test_ctrl_c_keeps_finished_chunks(archive, tmp_path):
@@ -164,46 +175,3 @@ def test_inputs_that_cannot_be_planned_are_named_at_once(archive, tmp_path):
     assert (outcome.done, len(outcome.aside), outcome.retried) == (2, 1, 1)
     assert "none.mp4: no such file" in outcome.aside[0][1]
     assert next(row for row in rows if row.state == "put aside").error == outcome.aside[0][1]
-
-
-def _hold(folder, ready, over):
-    with Ledger(folder):
-        ready.set()
-        over.wait(20)
-
-
-def test_two_batches_cannot_share_a_folder(tmp_path):
-    context = multiprocessing.get_context("spawn")
-    ready, over = context.Event(), context.Event()
-    other = context.Process(target=_hold, args=(tmp_path, ready, over))
-    other.start()
-    try:
-        assert ready.wait(60)
-        with pytest.raises(InputError, match="another batch is at work"):
-            Ledger(tmp_path)
-    finally:
-        over.set()
-        other.join()
-    Ledger(tmp_path).close()
-
-
-def test_a_batch_of_another_machine_is_waited_for_until_its_lease_ends(tmp_path):
-    now = [1000.0]
-    Ledger(tmp_path, wall=lambda: now[0]).close()
-    with sqlite3.connect(tmp_path / FOLDER / "ledger.db") as db:
-        db.execute("INSERT OR REPLACE INTO lease VALUES (1, 'elsewhere', 77, ?)", (now[0] + LEASE,))
-    with pytest.raises(InputError, match="a batch on elsewhere \\(process 77\\)"):
-        Ledger(tmp_path, wall=lambda: now[0])
-    now[0] += LEASE + 1
-    Ledger(tmp_path, wall=lambda: now[0]).close()
-
-
-def test_a_ledger_can_be_read_while_it_is_written_and_says_if_there_is_none(archive, tmp_path):
-    with pytest.raises(InputError, match="no ledger"):
-        read_ledger(tmp_path)
-    with Ledger(tmp_path) as ledger:
-        ledger.enter_task("t", state="done", out="x.mp4", complaints=["a line"])
-        ledger.enter_chunk("t", 0, state="running")
-        tasks, rows = read_ledger(tmp_path)
-    assert (tasks[0].out, tasks[0].complaints, tasks[0].frames) == ("x.mp4", ("a line",), 0)
-    assert (rows[0].state, rows[0].attempt) == ("running", 0)

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from pipeline.batch.ledger import ChunkRow, TaskRow
 from pipeline.batch.report import check_report_path, write_report
+from pipeline.batch.rows import ChunkRow, TaskRow
 from pipeline.batch.samples import Sample, alignment, sample
 from pipeline.batch.storage import Storage
 from pipeline.batch.task import Task

@@ -8,8 +8,6 @@ import threading
 
 import fsspec
 import pytest
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 from pipeline.batch import remote
 from pipeline.batch.place import parse_place
@@ -22,36 +20,9 @@ QUICK = Patience(tries=4, first_wait=0.01, request=5.0, deadline=20.0)
 BYTES = bytes(range(256)) * 1200  # 307,200
 
 
-@pytest.fixture(scope="module")
-def moto():
-    """The port of an S3 server with the bucket `archive` and a file in it, and what stands between it and us."""
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    with pytest.MonkeyPatch.context() as patch, Spoiler(server.get_host_and_port()[1], passed) as spoiler:
-        for name, value in (("ACCESS_KEY_ID", "AKIAEXAMPLE"), ("SECRET_ACCESS_KEY", "hush-hush")):
-            patch.setenv(f"AWS_{name}", value)
-        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{spoiler.port}")
-        S3FileSystem.clear_instance_cache()
-        system = fsspec.filesystem("s3", use_listings_cache=False)
-        system.mkdir("archive")
-        system.pipe_file("archive/day 1/vis.mp4", BYTES)
-        yield spoiler
-        S3FileSystem.clear_instance_cache()
-    server.stop()
-
-
-@pytest.fixture
-def store(moto):
-    """The store, well again for every test; `fault` may be set."""
-    moto.fault, moto.requests, moto.spoilt = passed, 0, 0
-    yield moto
-    moto.fault = passed
-
-
-def passed(*_):
-    """No fault."""
+@pytest.fixture(scope="module", autouse=True)
+def a_file(moto):
+    fsspec.filesystem("s3", use_listings_cache=False).pipe_file("archive/day 1/vis.mp4", BYTES)
 
 
 @pytest.fixture
