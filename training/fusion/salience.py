@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from training.fusion.filters import box, gradient
+from training.metrics.target_retention import LEAST_CONTRAST, warm_targets
 
 SHARE_OF_MAX = 0.75
 """Of the brightness that is wanted: this of the brighter source, the rest of the mean of both."""
@@ -18,6 +20,12 @@ TARGET = 5
 SURROUNDINGS = 31
 """px: a warm target is what stands out of the second window by `CONTRAST` in a window of the first size."""
 CONTRAST = 0.12
+LARGEST = {"largest_side": 0.45, "largest_area": 0.12}
+"""Of a blob in a crop; see `warm_targets`."""
+WANTED = 0.95
+"""Share of a blob's contrast in IR that is wanted in the fused picture."""
+FAINT = 0.4
+"""What falls short of this share counts more and more."""
 TINY = 1e-9
 
 
@@ -36,6 +44,25 @@ def target_loss(ir: Tensor, fused: Tensor) -> Tensor:
     found = box(fused, TARGET)
     lost = (wanted - (found - box(found, SURROUNDINGS))).clamp_min(0)
     return (weight * lost).sum() / (weight.sum() + 20)  # a few warm pixels are noise
+
+
+def blob_loss(ir: Tensor, fused: Tensor) -> Tensor:
+    """What warm blobs of IR fall short of `WANTED` of their contrast to a ring around them, weighted by sqrt(area).
+
+    Blobs are those that `training.metrics.target_retention` measures. 0 if there is none.
+    """
+    short, weights = fused.new_zeros(()), 0.0
+    for k, picture in enumerate((255 * ir[:, 0]).round().to(torch.uint8).numpy(force=True)):
+        for inside, ring in warm_targets(picture, **LARGEST):
+            in_ir = float(picture[inside].mean()) - float(picture[ring].mean())
+            if in_ir < LEAST_CONTRAST:
+                continue
+            body, around = (torch.from_numpy(mask).to(fused.device) for mask in (inside, ring))
+            kept = 255 * (fused[k, 0][body].mean() - fused[k, 0][around].mean()) / in_ir
+            weight = float(np.sqrt(inside.sum()))
+            short = short + weight * torch.relu(WANTED - kept) * (1 + 2 * torch.relu(FAINT - kept))
+            weights += weight
+    return short / max(weights, 1.0)
 
 
 def visible_difference(ir: Tensor, vis: Tensor, fused: Tensor) -> Tensor:

@@ -61,10 +61,15 @@ def contrast_kept(ir: NDArray[np.uint8], fused: NDArray[np.uint8], target: Targe
     return min(1.5, max(-1.0, in_fused / in_ir)), float(np.sqrt(inside.sum()))
 
 
-def warm_targets(ir: NDArray[np.uint8]) -> list[Target]:
-    """Masks (H, W) of each blob and of the ring around it, free of other blobs."""
+def warm_targets(
+    ir: NDArray[np.uint8], *, largest_side: float = LARGEST_SIDE, largest_area: float = LARGEST_AREA
+) -> list[Target]:
+    """Masks (H, W) of each blob and of the ring around it, free of other blobs.
+
+    largest_side, largest_area: of a whole picture; in a crop of one a target takes a larger share.
+    """
     smooth = cv2.GaussianBlur(ir, (0, 0), SMOOTHING)
-    side = max(3, int(LARGEST_SIDE * min(ir.shape)))
+    side = max(3, int(largest_side * min(ir.shape)))
     hat = cv2.morphologyEx(smooth, cv2.MORPH_TOPHAT, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     blobs = (hat > max(LEVEL, SHARE_OF_PEAK * float(hat.max()))).astype(np.uint8)
     count, labels, boxes, _ = cv2.connectedComponentsWithStats(blobs)
@@ -73,7 +78,7 @@ def warm_targets(ir: NDArray[np.uint8]) -> list[Target]:
     )
     found = []
     for k in range(1, count):
-        if LEAST_AREA <= boxes[k, cv2.CC_STAT_AREA] <= LARGEST_AREA * ir.size:
+        if LEAST_AREA <= boxes[k, cv2.CC_STAT_AREA] <= largest_area * ir.size:
             target = labels == k
             near, far = (cv2.dilate(target.astype(np.uint8), kernel) for kernel in (inner, outer))
             ring = (far > near) & (blobs == 0)

@@ -8,7 +8,7 @@ import torch
 from training.fusion.filters import gradient
 from training.fusion.information import mutual_information, scd, vifp
 from training.fusion.loss import WEIGHTS, fusion_terms, rebuilt_term, weighted
-from training.fusion.salience import brightness_loss, target_loss, unsteadiness, visible_difference
+from training.fusion.salience import blob_loss, brightness_loss, target_loss, unsteadiness, visible_difference
 from training.fusion.structure import edge_share, gradient_loss, ms_ssim
 from training.metrics import correlation, qabf, qcv, vif
 from training.metrics import ms_ssim as structure
@@ -106,6 +106,17 @@ def test_a_lost_target_costs_its_contrast_and_a_kept_one_nothing():
     kept, faded, lost = (float(target_loss(ir, x)) for x in (ir, faint, 0 * vis + 0.4))
     assert kept < 1e-4  # where a blob's rim is darker than around it
     assert 1000 * kept < faded < 0.8 * lost
+
+
+@pytest.mark.parametrize(("kept", "loss"), [(1.2, 0), (0.95, 0), (0.5, 0.45), (0.2, 0.75 * 1.4), (-0.1, 1.05 * 2)])
+def test_a_blob_costs_what_it_falls_short_of_its_contrast(kept, loss):
+    place = torch.arange(96) - 48.0
+    disc = ((place[:, None] ** 2 + place**2) < 64).float()[None, None]
+    ir, fused = (60 + 100 * disc) / 255, 0.3 + kept * 100 / 255 * disc
+    assert float(blob_loss(ir, fused)) == pytest.approx(loss, abs=1e-5)
+    both = blob_loss(torch.cat([ir, ir]), torch.cat([fused, 0.3 + 100 / 255 * disc]))
+    assert float(both) == pytest.approx(loss / 2, abs=1e-5)
+    assert float(blob_loss(0 * ir, fused)) == 0
 
 
 def test_steady_is_what_does_not_follow_the_gain_nor_adds_noise():
