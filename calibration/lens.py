@@ -151,6 +151,8 @@ def choose_model(views: Sequence[Points], size: Size, lens: LensName | None) -> 
     chosen: Model | None = None
     best = np.empty(0)
     for model in (*(PINHOLES if lens != "fisheye" else ()), *(FISHEYES if lens != "pinhole" else ())):
+        if chosen is not None and chosen.name != model.name and not _may_beat(chosen, views, size):
+            break
         try:
             squares = held_out_errors(model, views, size) ** 2
         except (SolveError, cv2.error):
@@ -160,6 +162,22 @@ def choose_model(views: Sequence[Points], size: Size, lens: LensName | None) -> 
     if chosen is None:
         raise SolveError(f"no camera fits these {len(views)} views: tilt the board more, and fill the picture")
     return chosen
+
+
+def _may_beat(pinhole: Model, views: Sequence[Points], size: Size) -> bool:
+    """Whether a fisheye may beat this pinhole: the loosest fits all views better by enough, or cannot be fitted.
+
+    A quick look: leaving views out takes four fits of either fisheye.
+    """
+    errors = []
+    for model in (FISHEYES[-1], pinhole):
+        try:
+            optics = fit(model, views, size)
+            errors.append(view_errors(optics, views, [pose_of(optics, view) for view in views]))
+        except (SolveError, cv2.error):  # a stiffer one may still fit
+            return True
+    fisheye, plain = (float((each**2).mean()) for each in errors)
+    return fisheye < (1 - FISHEYE_GAIN) ** 2 * plain
 
 
 def _beats(squares: Matrix, best: Matrix, *, is_other_kind: bool) -> bool:

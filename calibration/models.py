@@ -78,8 +78,12 @@ def robustly_fitted(source: Points, target: Points, weight: Numbers, model: Mode
     Geman-McClure weights, wide at first. Starts from no motion: the points must lie nearly where they belong.
     """
     M = np.eye(3)
-    for number in range(ROUNDS):
-        width = max(4 * near * SHRINK**number, near)
+    for width in steps(near):
         distance = np.linalg.norm(moved(M, source) - target, axis=1)
         M = fitted(source, target, weight / (1 + (distance / width) ** 2) ** 2, model)
     return M
+
+
+def steps(near: float) -> list[float]:
+    """px, what counts as near in each round."""
+    return [max(4 * near * SHRINK**number, near) for number in range(ROUNDS)]

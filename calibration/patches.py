@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from calibration.bend import fitted_with_bend
 from calibration.models import Model, Numbers, Points, fitted, moved, robustly_fitted
 from calibration.outlines import Outlines
 from calibration.rig import Matrix
@@ -92,10 +93,15 @@ def together(parts: list[Displacements]) -> Displacements:
     return Displacements(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
 
-def correction(patches: Displacements, model: Model, near: float) -> Matrix | None:
-    """The map of a kind that most patches agree on, near: px that is off by much; None if too few say anything."""
+def correction(patches: Displacements, model: Model, near: float, picture: Points | None = None) -> Matrix | None:
+    """The map of a kind that most patches agree on, near: px that is off by much; None if too few say anything.
+
+    picture: points all over what is laid, see `bend.raster`: then the lenses may bend the two pictures differently.
+    """
     if patches.count < FEW:
         return None
+    if picture is not None and len(picture) >= FEW and model != "shift":
+        return fitted_with_bend(patches.at, patches.to, patches.weight, model, near, picture)
     return robustly_fitted(patches.at, patches.to, patches.weight, model, near)
 
 

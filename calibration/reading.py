@@ -100,7 +100,7 @@ def target_readings(found: TargetFindings, rig: Rig | None) -> list[Reading]:
 
 def plane_readings(rig: Rig) -> list[Reading]:
     """The numbers of a calibration by the scene, each with the limit of the gate that it passed."""
-    q, side = dict(rig.quality), max(rig.size("vis"))
+    q, side = dict(rig.quality), max(rig.size(rig.reference or "vis"))
     rows = []
     if (frames := q.pop("frames", None)) is not None:
         alone = "give more frames, of things near and far: they show whether it holds" if frames < 2 else ""

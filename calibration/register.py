@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from calibration.bend import raster
 from calibration.models import Model, corner_distances, corners, moved
 from calibration.outlines import Outlines, View, laid, outlines, resized, scaling
 from calibration.patches import (
@@ -91,7 +92,7 @@ def register(
         matrix = None if matrix is None else _refined(other, grid, matrix, base, reach)
     if matrix is None:
         return None
-    matrix = _refined(other, grid, matrix, model, 12)
+    matrix = _refined(other, grid, matrix, model, 12, may_bend=True)
     if matrix is None:
         return None
     witness = _witness(other, reference, best.matrix, model)
@@ -137,9 +138,12 @@ def _matched(other: View, grid: _Grid, matrix: Matrix, reach: int, clearly: floa
     return displacements(mine, grid.outlines, side=grid.patch, step=grid.patch * 3 // 8, reach=reach, clearly=clearly)
 
 
-def _refined(other: View, grid: _Grid, matrix: Matrix, model: Model, reach: int) -> Matrix | None:
+def _refined(
+    other: View, grid: _Grid, matrix: Matrix, model: Model, reach: int, *, may_bend: bool = False
+) -> Matrix | None:
     patches = _matched(other, grid, matrix, reach, 0.0)  # on the way there each hint counts, as far as it goes
-    M = correction(patches, model, NEAR * max(grid.size))
+    picture = raster(grid.to_grid @ matrix, other.size, grid.size) if may_bend else None
+    M = correction(patches, model, NEAR * max(grid.size), picture)
     return None if M is None else np.asarray(np.linalg.inv(grid.to_grid) @ M @ grid.to_grid @ matrix)
 
 

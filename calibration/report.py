@@ -155,7 +155,8 @@ def _readings(told: Told, target: TargetFindings | None) -> str:
         intro = "± is a standard error: of the views drawn again and again, how far the results scatter."
     elif told.rig is not None and told.rig.plane is not None:
         rows = plane_readings(told.rig)
-        intro = "The gate that a rig from a scene has to pass; px and limits of the visible picture."
+        side = "infrared" if told.rig is not None and told.rig.reference == "ir" else "visible"
+        intro = f"The gate that a rig from a scene has to pass; px and limits of the {side} picture."
     else:
         missing = "no findings file is beside the rig" if told.findings is None else "the findings hold no target"
         rows = [Reading(name, f"{value:.4g}") for name, value in (told.rig.quality if told.rig else {}).items()]

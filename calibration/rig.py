@@ -106,6 +106,8 @@ class Rig(_Part):
     vis: Camera | None = None
     pose: Stereo | None = None
     plane: Plane | None = None
+    reference: Side | None = None
+    """On whose picture the other one was searched, and whose px `quality` is in; None: by a target, or unknown."""
     depth: float | None = Field(None, gt=0)
     """m, distance at which the pictures are laid over each other; None is infinity."""
     clock_offset: Finite = 0.0

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from calibration.bend import raster
 from calibration.gate import MOST_SIGMA, doubts, in_px
 from calibration.models import Model, Points, corner_distances, corners, moved
 from calibration.outlines import Plane, View, view_of
@@ -161,7 +162,7 @@ def _combined(
     near = NEAR * side
     at = moved(middle, corners(size))
     kind = _chosen(patches, near, at, len(members), side) if model == "auto" else model
-    M = correction(patches, kind, near)
+    M = correction(patches, kind, near, raster(middle, size, fixed))
     assert M is not None  # each of them has enough patches of its own
     matrix = M @ middle
     sigma = float(np.median(spread(patches, M, kind, near, at)))

@@ -143,8 +143,8 @@ class _Bank:
     def best(self, other: Outlines, allowed: Box | None) -> list[tuple[tuple[int, int], float]]:
         """The best shifts (x, y) px of the other's outlines and their scores; allowed: lowest and highest x and y."""
         (height, width), (h, w) = self._mask.shape, other.mask.shape
-        # A shift that wraps round overlaps by less than a quarter, which is less than what is allowed
-        shape = cv2.getOptimalDFTSize(height + int(0.75 * h)), cv2.getOptimalDFTSize(width + int(0.75 * w))
+        # A shift that wraps round overlaps by less than a quarter of the smaller, which is less than what is allowed
+        shape = _room(height, h), _room(width, w)
         ways, energy_and_mask, mask = self._spectrum(shape)
         alike = _correlated(ways, _padded(other.ways, shape))[..., 0]
         own = _correlated(energy_and_mask, _padded(np.dstack([other.mask, np.zeros_like(other.mask)]), shape))
@@ -166,6 +166,11 @@ class _Bank:
             planes = (self._ways, np.dstack([energy, self._mask]), np.dstack([self._mask, np.zeros_like(energy)]))
             self._spectra[shape] = tuple(np.asarray(cv2.dft(_padded(p, shape)), np.float32) for p in planes)
         return self._spectra[shape]
+
+
+def _room(reference: int, other: int) -> int:
+    """px, side of a transform that holds either picture, and all shifts but those that overlap by next to nothing."""
+    return cv2.getOptimalDFTSize(reference + other - min(reference, other) // 4)
 
 
 def _padded(plane: NDArray[np.float32], shape: Size) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ import sys
 from contextlib import chdir
 from pathlib import Path
 
+import av
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -69,6 +70,24 @@ def test_the_clock_is_told_and_written_into_a_copy_of_the_rig(folder, tmp_path):
     assert (code, error) == (2, f"{out}: exists; pass --overwrite or name another file")
 
 
+def test_the_result_goes_to_stdout_and_what_was_assumed_to_stderr(folder, tmp_path):
+    late = tmp_path / "late.mkv"
+    with av.open(str(folder / "vis.mp4")) as source, av.open(str(late), "w") as copy:
+        stream = copy.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.pts, packet.dts = (when + round(5 / packet.time_base) for when in (packet.pts, packet.dts))
+                packet.stream = stream
+                copy.mux(packet)
+    code, text, error = told(clock, folder, "ir.mp4", late)
+    assert code == 0, error
+    assert float(text.split()[1]) == pytest.approx(5 + OFFSET, abs=0.5 / 9)
+    assert error == (
+        "note: ir starts at 0.000 s and vis at 5.000 s of their own clocks: searched about +5.000 s, as if both were "
+        "started together\n"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [
@@ -98,6 +117,24 @@ def test_the_residual_is_told_and_limited(folder, tmp_path):
     assert code == 1
     assert error == f"{written['typical_px']:.1f} px apart, --limit is 3 px; calibrate again"
     assert told(check, folder, "ir.png", "vis.png", "--limit", "3", "--shift", "-5,2")[0] == 0
+
+
+def test_a_rig_is_checked_on_the_grid_that_it_was_made_on(folder, tmp_path):
+    """The rig halves visible: on the grid of infrared things lie half as far apart."""
+    ir, vis = scene()
+    (height, width), double = ir.shape, ((0.5, 0, -0.25), (0, 0.5, -0.25), (0, 0, 1))
+    plane = Plane(ir_size=(2 * width, 2 * height), vis_size=(width, height), H=double)
+    write_image(tmp_path / "ir.png", moved(ir, 6, -2).repeat(2, axis=0).repeat(2, axis=1))
+    write_image(tmp_path / "vis.png", vis)
+    found = []
+    for reference in ("ir", "vis"):
+        save_rig(Rig(plane=plane, reference=reference), tmp_path / "rig.json")
+        out = tmp_path / f"{reference}.json"
+        code, _, error = told(check, tmp_path, "ir.png", "vis.png", "--rig", "rig.json", "--json", out)
+        assert code == 0, error
+        found.append(json.loads(out.read_text())["whole"])
+    assert [found[0]["dx"], found[0]["dy"]] == pytest.approx([12, -4], abs=0.8)
+    assert [found[1]["dx"], found[1]["dy"]] == pytest.approx([6, -2], abs=0.4)
 
 
 def test_pictures_that_do_not_tell_fail(folder, tmp_path):

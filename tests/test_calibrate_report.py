@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 
 from calibration.findings import findings_path, save_findings
+from calibration.gate import MOST_DIFFER
+from calibration.reading import plane_readings
 from calibration.rig import Plane, Rig, RigError, save_rig
 from calibration.verdict import MOST_FOCAL_PERCENT
 from pipeline.commands.calibrate.report import report
@@ -152,6 +154,13 @@ def test_a_rig_from_a_scene_tells_its_gate_and_shows_pictures(made, tmp_path):
     assert "knows no depth" in told
     assert "+0.1200 s are added to infrared times, sigma 4.0 ms; rate: not measured" in told
     assert len(images(page)) == 12
+
+
+def test_the_limits_of_a_scene_are_those_of_the_picture_that_was_searched():
+    plane = Plane(ir_size=(200, 150), vis_size=(800, 600), H=((4, 0, 0), (0, 4, 0), (0, 0, 1)))
+    for reference, side in ((None, 800), ("vis", 800), ("ir", 200)):
+        rows = plane_readings(Rig(plane=plane, reference=reference, quality={"estimators_apart_px": 1.0}))
+        assert rows[0].limit == f"at most {MOST_DIFFER * side:.3g}"
 
 
 @pytest.mark.parametrize(

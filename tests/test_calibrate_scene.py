@@ -16,6 +16,7 @@ from calibration.rig import load_rig
 from calibration.scene import SceneError
 from pipeline.commands.calibrate.pairs import spread_pairs
 from pipeline.commands.calibrate.scene import parse_start, scene
+from pipeline.commands.calibrate.tool import own_name
 from pipeline.frames import InputError
 from pipeline.thermal import Gain
 from tests.calibration.scenery import SIZE, pair, similarity
@@ -61,7 +62,8 @@ def test_false_colours_and_counts_give_a_rig(inputs, tmp_path, ir, capsys):
     assert corner_distances(np.array(rig.plane.H), H, IR_SIZE).max() < 1.5
     assert rig.quality["frames"] == 1
     assert 0 < rig.quality["corner_sigma_px"] < 2
-    assert "calibrate scene, similarity" in rig.tool
+    assert rig.tool == f"{own_name()}, calibrate scene, similarity"
+    assert rig.reference == "vis"
     assert "from one frame only" in capsys.readouterr().out
     names = {file.name for file in (tmp_path / "debug").iterdir()}
     assert names == {"000_before.png", "000_after.png", "000_chessboard.png", "frames.json"}

@@ -11,6 +11,7 @@ import pytest
 
 from calibration.rig import Plane, Rig, save_rig
 from pipeline.synthetic import Scene, write_pair
+from tests.pipeline.media import write_image
 
 ROOT = Path(__file__).parents[1]
 
@@ -51,6 +52,20 @@ def test_a_rig_brings_the_place_and_the_clock_of_infrared(pair, rig, tmp_path):
     assert json.loads(stats.read_text())["frames"] == len(lumas(by_hand)) > 0
     for mine, other in zip(lumas(out), lumas(by_hand), strict=True):  # alike where infrared looks, but at its border
         np.testing.assert_allclose(mine[20:-12, 24:-12].astype(int), other[20:-12, 24:-12], atol=6)
+
+
+def test_the_clock_of_a_rig_is_left_out_for_pictures(pair, rig, tmp_path):
+    for side, path in (("ir", pair.ir), ("vis", pair.vis)):
+        (tmp_path / side).mkdir()
+        for number, luma in enumerate(lumas(path)[:3]):
+            write_image(tmp_path / side / f"{number}.png", luma)
+    folders = tmp_path / "ir", tmp_path / "vis"
+    done = crotalus("fuse", *folders, "-o", tmp_path / "out", "--method", "max", "--rig", rig)
+    assert done.returncode == 0, done.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["0.png", "1.png", "2.png"]
+    assert "the rig's clock_offset is left out: images have no clock" in done.stdout + done.stderr
+    done = crotalus("fuse", *folders, "-o", tmp_path / "none", "--method", "max", "--rig", rig, "--offset", "0.2")
+    assert (done.returncode, done.stderr) == (2, "error: --offset 0.2: images have no clock; leave it out\n")
 
 
 def test_a_rig_of_another_aspect_ratio_writes_nothing(pair, rig, tmp_path):

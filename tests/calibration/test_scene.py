@@ -1,11 +1,13 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 
 from calibration import scene as module
+from calibration.bend import raster
 from calibration.gate import doubts
-from calibration.models import corner_distances, moved
+from calibration.models import corner_distances, fitted, moved
 from calibration.patches import Displacements
 from calibration.register import Estimate
 from calibration.scene import SceneError, calibrate_scene
@@ -150,3 +152,24 @@ def test_perspective_is_found_in_pictures():
     found = calibrate_scene([pair(seed, tilted, IR_SIZE) for seed in (8, 15, 16)], start=Start(0.9, 0, 0, 0))
     assert found.model == "homography"
     assert np.median(corner_distances(found.matrix, tilted, IR_SIZE)) < 2.0
+
+
+def test_pictures_that_two_lenses_bend_differently_are_laid_right_all_over():
+    """Visible is drawn in by 8 px at its corners: a map fitted to outlines alone is wider there than the best one."""
+    steep = similarity(2.2, 2, 10, -5, IR_SIZE)
+    ir, vis = pair(7, steep, IR_SIZE)
+    middle = (np.array(SIZE) - 1) / 2
+    y, x = np.mgrid[0 : SIZE[1], 0 : SIZE[0]].astype(np.float64)
+    out = np.stack([x, y], axis=-1) - middle
+    square = ((out / np.linalg.norm(middle)) ** 2).sum(axis=2, keepdims=True)
+    at = (middle + out * (1 + 8 / np.linalg.norm(middle) * square)).astype(np.float32)
+    bent = np.asarray(cv2.remap(vis, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    seen = []
+    start = Start(2.2 * IR_SIZE[0] / SIZE[0], 0, 10, -5)
+    scene = calibrate_scene([(ir, bent)], start=start, on_frame=lambda number, verdict: seen.append(verdict.estimate))
+    truth = raster(steep, IR_SIZE, SIZE)
+    off = truth - middle
+    drawn_in = truth - off * 8 / np.linalg.norm(middle) * ((off / np.linalg.norm(middle)) ** 2).sum(1, keepdims=True)
+    best = fitted(truth, drawn_in, np.ones(len(truth)), "similarity") @ steep
+    for matrix in (seen[0].matrix, scene.matrix):
+        assert np.median(corner_distances(matrix, best, IR_SIZE)) < 0.8

@@ -30,6 +30,17 @@ def test_a_start_is_kept_to(dx, dy):
         assert corner_distances(place.matrix, H, IR_SIZE).min() > 0.1 * SIZE[0]
 
 
+def test_a_tall_picture_is_searched_on_a_wide_one():
+    """Visible is five times as wide as high: infrared, turned and at its largest, is four times as high."""
+    H = similarity(1.0, 0, 30, 4, IR_SIZE)
+    ir, vis = pair(5, H, IR_SIZE)
+    low = (SIZE[1] - 96) // 2
+    strip = vis[low : low + 96]
+    on_strip = np.array([[1, 0, 0], [0, 1, -low], [0, 0, 1]]) @ H
+    best = search(view_of(ir), view_of(strip), search_range())[0]
+    assert corner_distances(best.matrix, on_strip, IR_SIZE).max() < 0.06 * SIZE[0]
+
+
 def test_places_lie_apart_and_the_best_comes_first():
     places = search(*map(view_of, pair(5, np.eye(3), SIZE)), search_range(Start(1, 0, 0, 0)), keep=4)
     assert [place.score for place in places] == sorted((place.score for place in places), reverse=True)

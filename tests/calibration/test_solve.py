@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration import lens
 from calibration.agree import agree, angle_deg
 from calibration.boards import Board
 from calibration.bundle import Both, Pose, Solution, refine, residuals
 from calibration.choose import View, choose, coverage
-from calibration.lens import PINHOLES, Optics, Points, SolveError, choose_model
+from calibration.lens import FISHEYES, PINHOLES, Optics, Points, SolveError, choose_model
 from calibration.rig import load_rig, save_rig
 from calibration.sigmas import bootstrap
 from calibration.solve import estimate, rig_of, solve
@@ -96,7 +97,7 @@ def test_cameras_that_move_to_each_other_are_told_and_keep_their_lenses():
 
 def test_views_without_tilt_are_refused_whatever_their_rms():
     truth = random_truth(5)
-    solved = solve(simulated(truth, BOARD, 12, 5, tilt=2.0, noise=0.1), BOARD, *SIZES)
+    solved = solve(simulated(truth, BOARD, 12, 5, tilt=2.0, noise=0.1), BOARD, *SIZES, "pinhole", "pinhole")
     sigmas = bootstrap(solved, *SIZES, draws=4)
     assert max(solved.rms(0), solved.rms(1)) < 0.2
     told = failures(solved, sigmas, *SIZES)
@@ -191,6 +192,27 @@ def test_a_fisheye_is_told_from_a_pinhole_and_joined_with_one():
     assert angle_deg(cv2.Rodrigues(solution.pose.rvec)[0]) < 0.3
     assert abs(solution.vis.K[0, 0] / 180 - 1) < 0.003
     assert max(np.abs(off).max() for pair in residuals(solution, sides) for off in pair) < 0.4
+
+
+def test_a_fisheye_is_tried_where_it_may_be_one_only(monkeypatch):
+    truth = random_truth(1)
+    views = [Points(BOARD.points, view.vis.points) for view in simulated(truth, BOARD, 10, 1)]
+    tried = []
+    held_out = lens.held_out_errors
+    monkeypatch.setattr(lens, "held_out_errors", lambda model, *rest: tried.append(model) or held_out(model, *rest))
+    assert choose_model(views, SIZES[1], None).name == "pinhole"
+    assert tried == [*PINHOLES]
+    fit = lens.fit
+
+    def fails(model, *rest):
+        if model == FISHEYES[-1]:
+            raise SolveError("no fisheye fits")
+        return fit(model, *rest)
+
+    tried.clear()
+    monkeypatch.setattr(lens, "fit", fails)  # the loosest cannot be fitted: that says nothing of a stiffer one
+    assert choose_model(views, SIZES[1], None).name == "pinhole"
+    assert tried == [*PINHOLES, *FISHEYES]
 
 
 def test_views_that_are_alike_or_moving_or_few_are_named():

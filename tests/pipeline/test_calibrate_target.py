@@ -3,11 +3,13 @@
 import shutil
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 import run_stream
 from calibration.agree import angle_deg
@@ -15,8 +17,9 @@ from calibration.boards import Board
 from calibration.findings import load_findings
 from calibration.lens import SolveError
 from calibration.rig import load_rig
+from calibration.sigmas import bootstrap
 from engines.base import CrotalusError
-from pipeline.commands.calibrate.account import calibrate_views
+from pipeline.commands.calibrate import account
 from pipeline.commands.calibrate.looks import find_views
 from pipeline.job import Job
 from tests.calibration.render import random_truth, rig_pictures
@@ -56,18 +59,26 @@ def views(tmp_path_factory):
     return written(tmp_path_factory.mktemp("views"), pictures), truth, pictures
 
 
+@pytest.fixture(scope="module", autouse=True)
+def few_draws():
+    """A fifth of the time: sigmas of so few draws are right to a third, which is enough here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(account, "bootstrap", partial(bootstrap, draws=5))
+        yield
+
+
 @pytest.fixture(scope="module")
-def run(views, tmp_path_factory):
+def run(views, tmp_path_factory, few_draws):
     """The calibration of these views: what was said, and the folder with what was written."""
     (ir, vis), _, _ = views
     folder = tmp_path_factory.mktemp("run")
-    said = crotalus("target", ir, vis, "-o", folder / "rig.json", *GIVEN, "--grid", "4x11", "--debug", folder / "seen")
-    return said, folder
+    given = "target", ir, vis, "-o", folder / "rig.json", *GIVEN, "--grid", "4x11", "--debug", folder / "seen"
+    return CliRunner().invoke(run_stream.app, ["calibrate", *map(str, given)]), folder
 
 
 def test_a_rendered_rig_is_recovered(run, views):
     said, folder = run
-    assert said.returncode == 0, said.stderr
+    assert said.exit_code == 0, said.stderr
     rig, truth = load_rig(folder / "rig.json"), views[1]
     for camera, eye in ((rig.ir, truth.ir), (rig.vis, truth.vis)):
         assert abs(camera.K[0][0] / eye.K[0, 0] - 1) < 0.003
@@ -109,7 +120,7 @@ def test_what_was_seen_is_drawn(run):
     ("options", "code", "said"),
     [
         (
-            ("--grid", "4x12", "--end", "0.2"),
+            ("--grid", "4x12", "--end", "0.1"),
             2,
             "grid 4x12: found in 0 visible pictures, but 4x11 fits; give --grid 4x11",
         ),
@@ -151,13 +162,34 @@ def test_a_board_that_is_never_tilted_fails_and_accept_writes_it(tmp_path):
     pictures, _ = rig_pictures(random_truth(4), BOARD, 8, 4, tilt=1.0)
     ir, vis = written(tmp_path, pictures)
     job = Job(str(ir), str(vis), tmp_path / "rig.json")
-    account = calibrate_views(find_views(job, BOARD, lambda look: None), BOARD, "pinhole", "pinhole", 40, job)
+    done = account.calibrate_views(find_views(job, BOARD, lambda look: None), BOARD, "pinhole", "pinhole", 40, job)
     with pytest.raises(SolveError, match=r"tilted by . degrees only.*no rig written; --accept writes it"):
-        account.finish(job.out, is_accepted=False)
+        done.finish(job.out, is_accepted=False)
     assert not job.out.exists()
     assert not load_findings(tmp_path / "rig.findings.json").target.is_accepted
-    account.finish(job.out, is_accepted=True)
+    done.finish(job.out, is_accepted=True)
     assert load_rig(job.out).quality["views"] == 8
+
+
+def test_of_a_video_the_stillest_pair_of_each_half_second_is_looked_at(views, tmp_path):
+    def recorded(name, picture):
+        height, width = picture.shape
+        writer = cv2.VideoWriter(str(tmp_path / name), cv2.VideoWriter_fourcc(*"FFV1"), 20, (width, height))
+        for number in range(20):  # it pans by 3 px a frame, and rests for two frames
+            shift = 3 * (number - (number >= 5) - (number >= 14))
+            moved = np.roll(picture, shift, axis=1)
+            writer.write(cv2.merge([moved] * 3))
+        writer.release()
+        return str(tmp_path / name)
+
+    ir, vis = (recorded(f"{side}.mkv", picture) for side, picture in zip(("ir", "vis"), views[2][0], strict=True))
+    looks = []
+    found = find_views(Job(ir, vis, tmp_path / "rig.json"), BOARD, looks.append)
+    assert [look.name for look in looks] == ["0.25 s", "0.70 s"]
+    assert found.looks == len(found.views) == 2
+    assert max(view.motion for view in found.views) < 0.1
+    panned = find_views(Job(ir, vis, tmp_path / "rig.json", start=0.8), BOARD, lambda look: None)
+    assert panned.views[0].motion == pytest.approx(3, abs=0.1)
 
 
 def test_a_printed_board_is_never_overwritten_unasked(tmp_path):
@@ -179,8 +211,8 @@ def test_a_heated_chessboard_of_a_real_rig_is_found_and_calibrated(real_data, tm
         for number in range(0, 21, 2):
             shutil.copy(folder / side / f"{number:02d}.jpg", tmp_path / side)
     given = ("--board", "chess", "--grid", "8x6", "--pitch", "30", "--accept")
-    done = crotalus("target", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "rig.json", *given)
-    assert done.returncode == 0, done.stderr
+    given = "target", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "rig.json", *given
+    run_stream.app(["calibrate", *map(str, given)], standalone_mode=False)
     found = load_findings(tmp_path / "rig.findings.json").target
     assert (found.ir.found, found.vis.found) == (11, 11)
     assert found.ir.rms_px < 0.8

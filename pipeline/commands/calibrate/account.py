@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import cv2
@@ -29,6 +28,7 @@ from calibration.sigmas import Sigmas, board_distance, bootstrap
 from calibration.solve import Solved, rig_of, solve
 from calibration.verdict import failures, warnings
 from pipeline.commands.calibrate.looks import Found
+from pipeline.commands.calibrate.tool import own_name
 from pipeline.job import Job
 
 
@@ -80,7 +80,7 @@ def calibrate_views(
         **{f"sigma_{name}": value for name, value in asdict(sigmas).items()},
         "distance_m": board_distance(solved),
     }  # fmt: skip
-    created, tool = datetime.now(UTC).isoformat(timespec="seconds"), _tool()
+    created, tool = datetime.now(UTC).isoformat(timespec="seconds"), own_name()
     rig = rig_of(solved, *found.sizes).model_copy(
         update={
             "clock_offset": job.policy.offset,
@@ -176,10 +176,3 @@ def _side(solved: Solved, place: int, side: int, blur: float, is_inverted: bool)
 
 def _rounded(points: Matrix) -> list[tuple[float, float]]:
     return [(round(float(x), 3), round(float(y), 3)) for x, y in points]
-
-
-def _tool() -> str:
-    try:
-        return f"crotalus {version('crotalus')}"
-    except PackageNotFoundError:
-        return "crotalus"

@@ -44,7 +44,9 @@ def check(
     shift: Annotated[
         str, typer.Option("--shift", "--nudge", metavar="X,Y", help="px to move infrared right and down.")
     ] = "0,0",
-    reference: Annotated[Reference, typer.Option(help="On whose grid the pictures are compared.")] = "vis",
+    reference: Annotated[
+        Reference | None, typer.Option(help="On whose grid they are compared.  [default: the rig's, or vis]")
+    ] = None,
     offset: Annotated[float | None, typer.Option(help="s added to infrared times.  [default: the rig's, or 0]")] = None,
     frames: Annotated[int, typer.Option(min=1, max=1000, help="Pairs looked at, spread over the recordings.")] = 60,
     limit: Annotated[float | None, typer.Option(metavar="PX", help="Fail if the typical residual is larger.")] = None,
@@ -61,8 +63,9 @@ def check(
     if json_file:
         check_json_path(json_file)
     rigging = rigging_of(rig, depth)
-    policy = SyncPolicy(clock_offset(offset, rigging), rate=clock_rate(offset, rigging))
-    job = Job(ir, vis, Path(), policy, Geometry(reference, shift=parse_shift(shift), rigging=rigging))
+    policy = SyncPolicy(clock_offset(offset, rigging, ir, vis), rate=clock_rate(offset, rigging, ir, vis))
+    grid = reference or (rigging.rig.reference if rigging else None) or "vis"
+    job = Job(ir, vis, Path(), policy, Geometry(grid, shift=parse_shift(shift), rigging=rigging))
     found: list[tuple[float, Correlation]] = []
     samples: list[Aligned] = []
     with Interrupt() as interrupt:
@@ -90,6 +93,7 @@ def check(
         raise CheckError(
             f"the pictures do not tell how far apart they lie (confidence {whole.whole.confidence:.1f}): too few edges "
             "in common; take a scene with edges that both see, or look whether it is one scene at all"
+            + ("" if rigging else "; if they lie far apart, make a rig with `calibrate scene` first")
         )
     if limit is not None and whole.typical > limit:
         raise CheckError(f"{whole.typical:.1f} px apart, --limit is {limit:g} px; calibrate again")

@@ -63,7 +63,7 @@ def clock(
     known = load_rig(rig) if rig else None
     voice = Voice()
     with Interrupt() as interrupt, Recording(ir) as first, Recording(vis) as second:
-        about = _about(offset, known, first, second, voice)
+        about = _about(offset, known, first, second)
         try:
             motions = _motions(first, second, known, interrupt.stop)
         except _InterruptedError:
@@ -96,7 +96,7 @@ def account(found: Clock) -> list[str]:
     return lines
 
 
-def _about(given: float | None, rig: Rig | None, ir: Recording, vis: Recording, voice: Voice) -> float:
+def _about(given: float | None, rig: Rig | None, ir: Recording, vis: Recording) -> float:
     """The offset about which is searched."""
     for recording in (ir, vis):
         if recording.is_images:
@@ -109,8 +109,10 @@ def _about(given: float | None, rig: Rig | None, ir: Recording, vis: Recording, 
     gap = starts[1] - starts[0]
     if abs(gap) <= START_NOTICE:
         return 0.0
-    voice.print(f"ir starts at {starts[0]:.3f} s and vis at {starts[1]:.3f} s of their own clocks: searched about "
-                f"{gap:+.3f} s, as if both were started together")  # fmt: skip
+    Voice(stderr=True).print(
+        f"note: ir starts at {starts[0]:.3f} s and vis at {starts[1]:.3f} s of their own clocks: searched about "
+        f"{gap:+.3f} s, as if both were started together"
+    )
     return gap
 
 

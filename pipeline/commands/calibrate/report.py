@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pipeline.commands.calibrate.tool import own_name
 from pipeline.commands.options import AgcOption, DepthOption, RegionOption
 from pipeline.frames import InputError
 from pipeline.thermal import parse_gain, parse_region
@@ -38,7 +39,6 @@ def report(
 ) -> None:
     """Tell on one HTML page how good a calibration is; with both recordings, in pictures before and after, too."""
     from calibration.report import Told, write_report
-    from engines.model import version
     from pipeline.batch.report import check_report_path
     from pipeline.commands.calibrate.shown import show
     from pipeline.live.login import redact
@@ -66,9 +66,7 @@ def report(
         without = "The pictures do not meet anywhere at this distance; give another --depth."
     if findings is not None:
         findings = findings.model_copy(update={"ir": redact(findings.ir), "vis": redact(findings.vis)})
-    number = version("crotalus")
-    tool = "crotalus, not installed as a package," if number == "not installed" else f"crotalus {number}"
-    made = f"Page made by {tool} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    made = f"Page made by {own_name()} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     laid = (
         depth
         or (found.depth if found else None)

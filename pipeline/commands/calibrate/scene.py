@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from pipeline.align import Reference
+from pipeline.commands.calibrate.tool import own_name
 from pipeline.commands.options import AgcOption, RegionOption
 from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
@@ -86,7 +87,7 @@ def scene(
                 _write_debug(debug, pairs, told_of(seen, None, reference), None)
             raise
     findings = told_of(seen, found, reference)
-    _save(out, (ir, vis), pairs[0], found, offset, findings)
+    _save(out, (ir, vis), pairs[0], found, reference, offset, findings)
     if debug:
         _write_debug(debug, pairs, findings, found)
     for line in summary(found, out):
@@ -162,6 +163,7 @@ def _save(
     inputs: tuple[str, str],
     pair: tuple[Plane, Plane],
     found: Scene,
+    reference: Reference,
     offset: float,
     findings: SceneFindings,
 ) -> None:
@@ -169,13 +171,15 @@ def _save(
 
     from calibration.findings import Findings, findings_path, save_findings
     from calibration.rig import Plane, Rig, as_table, save_rig
-    from engines.model import version
 
     (ir_height, ir_width), (vis_height, vis_width) = pair[0].shape, pair[1].shape
     plane = Plane(ir_size=(ir_width, ir_height), vis_size=(vis_width, vis_height), H=as_table(found.matrix))
     created = datetime.now(UTC).isoformat(timespec="seconds")
-    tool = f"crotalus {version('crotalus')}, calibrate scene, {found.model}"
-    save_rig(Rig(plane=plane, clock_offset=offset, created=created, tool=tool, quality=found.quality), out)
+    tool = f"{own_name()}, calibrate scene, {found.model}"
+    rig = Rig(
+        plane=plane, reference=reference, clock_offset=offset, created=created, tool=tool, quality=found.quality
+    )  # fmt: skip
+    save_rig(rig, out)
     told = Findings(rig=out.name, ir=inputs[0], vis=inputs[1], created=created, tool=tool, scene=findings)
     save_findings(told, findings_path(out))
 

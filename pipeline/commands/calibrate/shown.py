@@ -14,9 +14,8 @@ from calibration.findings import TargetFindings
 from calibration.rig import Rig
 from calibration.view_distance import view_distance
 from pipeline.commands.calibrate.pairs import spread_pairs
-from pipeline.image_source import ImageSource
 from pipeline.job import Job, open_pair
-from pipeline.source import open_source
+from pipeline.source import holds_images
 from pipeline.sync import SyncPolicy, SyncReport, anchored, default_tolerance, pair_frames
 from pipeline.thermal import Agc, Gain
 
@@ -36,7 +35,7 @@ def show(
 
     Raises InputError for recordings that cannot be used, RigError for those of another aspect ratio than the rig's.
     """
-    time = offset if offset is not None else 0.0 if _are_images(vis) else rig.clock_offset
+    time = offset if offset is not None else 0.0 if holds_images(vis) else rig.clock_offset
     found = []
     if target is not None and rig.vis is not None:
         wanted = _at_three_distances(target, rig)
@@ -46,11 +45,6 @@ def show(
         laid = depth or rig.depth or (target.distance_m if target else math.inf)
         found = [before_after(*pictures, rig, laid) for pictures in spread_pairs(ir, vis, PAIRS, time, gain)]
     return [shown for shown in found if shown is not None]
-
-
-def _are_images(path: str) -> bool:
-    with closing(open_source(path)) as source:
-        return isinstance(source, ImageSource)
 
 
 def _at_three_distances(target: TargetFindings, rig: Rig) -> list[tuple[str, float, float]]:

@@ -120,10 +120,9 @@ def _check_found(found: Found, board: Board, drawings: Drawings | None) -> None:
             )
         if misses:
             seen, whole = parts_seen(pictures[0], board)
-            lines.append(
-                f"found in {count} of {found.looks} {name} pictures, the best of the others ({misses[0].name}) shows "
-                f"{seen} of its {whole} parts"
-            )
+            shows = f"{seen} of its {whole} parts" if seen < whole else "things like its parts, but in no such order"
+            best = f"the best of the others ({misses[0].name}) shows {shows}"
+            lines.append(f"found in {count} of {found.looks} {name} pictures, {best}")
     if not lines:
         lines = [
             f"found in {found.ir} infrared and {found.vis} visible pictures, but in both of {len(found.views)} pairs "
