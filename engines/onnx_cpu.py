@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import BackendError, CrotalusError, Luma, Picture, SerialFlight, StreamState
+from engines.cores import network_threads
 from engines.model import ModelError, ModelInfo
 from engines.rules import averaged_maps, next_threshold
 
@@ -20,6 +21,8 @@ INPUTS = {"jcae": {"ir", "vis", "threshold"}, "graph": {"ir", "vis"}}
 """Of the graph, for each kind of model."""
 BYTES_PER_PIXEL = 1500
 """Peak memory of the full network: 1470 measured at 640x480, 1060 at 1280x720."""
+FULL_MAPS, LEAST_BYTES = 128, 250
+"""Memory falls with the maps, to what a light network takes: 154 a pixel measured at 640x480, 185 at 1920x1080."""
 
 
 class TooLargeError(CrotalusError, MemoryError):
@@ -97,11 +100,12 @@ class OnnxFuser:
     def _check_memory(self, height: int, width: int) -> None:
         if self._checked == (height, width):
             return
-        needed, free = height * width * BYTES_PER_PIXEL, available_memory()
+        maps = self.info.maps or FULL_MAPS
+        needed, free = height * width * max(LEAST_BYTES, BYTES_PER_PIXEL * maps // FULL_MAPS), available_memory()
         if needed > free:
             raise TooLargeError(
                 f"{width}x{height}: the network needs about {needed / 2**30:.1f} GB for it, {free / 2**30:.1f} GB "
-                "are free; fuse at a smaller --size"
+                "are free; fuse at a smaller --work-height"
             )
         self._checked = (height, width)
 
@@ -127,7 +131,10 @@ def _open_session(info: ModelInfo, threads: int) -> onnxruntime.InferenceSession
     except ImportError as error:
         raise BackendError(f"backend cpu: {error}; pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
+    options.intra_op_num_threads = network_threads(threads)
+    # Its threads would spin between two operators and two pictures: at 640x480 the light model then takes 72 ms of two
+    # cores instead of 41, and what it wastes is what decoders and encoder need.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # its messages come back in the exception
     try:

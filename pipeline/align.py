@@ -15,10 +15,9 @@ from pipeline.frames import Chroma, Frame, Pair
 from pipeline.picture import NEUTRAL
 from pipeline.rigging import Rigging, chroma_laid_over, laid_over
 from pipeline.thermal import Agc
+from pipeline.work_height import Size, work_size
 
 Reference = Literal["vis", "ir"]
-Size = tuple[int, int]
-"""width, height in px"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +32,8 @@ class Geometry:
     """px of the output by which IR is moved right and down before it is fused."""
     rigging: Rigging | None = None
     """What warps the other picture onto the reference's grid; None scales it."""
+    work_height: int | None = None
+    """px at which pictures of more are fused, see `work_height.work_size`; None: at the output's size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +55,54 @@ class Aligned:
     """(H, W) in 0..1, how far the other camera sees a pixel of the reference's; None: all of it."""
     reference: Reference = "vis"
     """Whose picture is whole: what is shown where `seen` is 0."""
+    whole: Luma | None = None
+    """(H, W) uint8, VIS at the output's size, as `chroma` is, where the rest is at a smaller one; else None."""
 
 
 def align(pair: Pair, geometry: Geometry, ir_gain: Agc, vis_gain: Agc) -> Aligned:
     """The pair as 8-bit pictures of one size; 16-bit counts pass each camera's gain control first."""
-    ir, vis = ir_gain.apply(pair.ir), vis_gain.apply(pair.vis)
-    leader = vis if geometry.reference == "vis" else ir
-    size = geometry.size or (leader.luma.shape[1], leader.luma.shape[0])
+    ready = replace(pair, ir=ir_gain.apply(pair.ir), vis=vis_gain.apply(pair.vis))
+    size = geometry.size or _size(ready.vis if geometry.reference == "vis" else ready.ir)
+    work = work_size(size, geometry.work_height)
     if geometry.rigging is not None:
-        return _rigged(replace(pair, ir=on_host(ir), vis=on_host(vis)), geometry, geometry.rigging, size)
-    ir, vis = scale(ir, size), scale(vis, size)
+        geometry.rigging.check(_size(pair.ir), _size(pair.vis))
+    aligned = _on_grid(ready, geometry, size) if work == size else _at_work_size(ready, geometry, size, work)
+    return replace(aligned, pair=pair)
+
+
+def enlarged(aligned: Aligned) -> Aligned:
+    """The pair at the output's size for those who want both pictures there; itself if it is at no smaller one."""
+    if aligned.whole is None:
+        return aligned
+    size = aligned.whole.shape[1], aligned.whole.shape[0]
+    seen = None if aligned.seen is None else _resized(aligned.seen, size)
+    return replace(aligned, ir=_resized(aligned.ir, size), vis=aligned.whole, seen=seen, whole=None)
+
+
+def _at_work_size(pair: Pair, geometry: Geometry, size: Size, work: Size) -> Aligned:
+    """The pair at the size to fuse at; VIS and its colour at the output's size, too."""
+    pair = replace(pair, ir=on_host(pair.ir), vis=on_host(pair.vis))
+    if geometry.reference == "ir":
+        full = _on_grid(pair, geometry, size)
+        seen = None if full.seen is None else _resized(full.seen, work)
+        return replace(full, ir=_resized(full.ir, work), vis=_resized(full.vis, work), seen=seen, whole=full.vis)
+    vis = scale(pair.vis, size)
+    x, y = geometry.shift
+    small = replace(geometry, shift=(x * work[0] / size[0], y * work[1] / size[1]))
+    aligned = _on_grid(replace(pair, vis=replace(vis, chroma=None)), small, work)  # IR is scaled once: straight to it
+    return replace(aligned, chroma=vis.chroma, whole=cast(Luma, vis.luma))
+
+
+def _on_grid(pair: Pair, geometry: Geometry, size: Size) -> Aligned:
+    """The pair, of 8 bits by now, as pictures of a size."""
+    if geometry.rigging is not None:
+        pair = replace(pair, ir=on_host(pair.ir), vis=on_host(pair.vis))
+        return _rigged(pair, geometry, geometry.rigging, size)
+    ir, vis = scale(pair.ir, size), scale(pair.vis, size)
     if geometry.shift != (0.0, 0.0):
         ir = on_host(ir)
         ir = replace(ir, luma=_moved(np.asarray(ir.luma, np.uint8), geometry.shift))
-    return Aligned(cast(Luma, ir.luma), cast(Luma, vis.luma), vis.chroma, pair)  # 8 bits by now
+    return Aligned(cast(Luma, ir.luma), cast(Luma, vis.luma), vis.chroma, pair)
 
 
 def _rigged(pair: Pair, geometry: Geometry, rigging: Rigging, size: Size) -> Aligned:
@@ -78,7 +113,6 @@ def _rigged(pair: Pair, geometry: Geometry, rigging: Rigging, size: Size) -> Ali
     x, y = geometry.shift
     nudge = geometry.shift if geometry.reference == "vis" else (-x, -y)  # a shift moves IR, whichever is laid over
     own, other = (pair.vis, pair.ir) if geometry.reference == "vis" else (pair.ir, pair.vis)
-    rigging.check(_size(pair.ir), _size(pair.vis))
     own = scale(own, size)
     other, warp = rigging.lay(other, size, geometry.reference, nudge)
     filled = laid_over(cast(Luma, other.luma), cast(Luma, own.luma), warp.weight)

@@ -77,6 +77,8 @@ def _needed_on_host(job: Job) -> str | None:
         return f"the view {job.choice.view}"
     if job.geometry.rigging is not None:
         return "the rig's warp"
+    if job.geometry.work_height is not None:
+        return "the full size of what is fused at a smaller height"
     if job.steady:
         return "a steady picture"
     return "the gain of 8-bit infrared" if job.gain.is_for_8bit else None

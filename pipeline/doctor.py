@@ -9,7 +9,7 @@ from av import library_versions
 
 from engines.base import CrotalusError, open_fuser
 from engines.classical import CLASSICAL, open_classical
-from engines.model import load_model, shipped_models, version
+from engines.model import DEFAULT, LIGHT, load_model, shipped_models, version
 from pipeline import doctor_gpu
 from pipeline.bench import machine
 from pipeline.encoding import FORMATS
@@ -60,6 +60,7 @@ def _has_codec(name: str, mode: str) -> bool:
 
 
 def _models() -> Iterator[tuple[str, str, str]]:
+    yield "models", "auto", f"{LIGHT} on a CPU, {DEFAULT} on a GPU"
     for name in shipped_models():
         try:
             info = load_model(name)

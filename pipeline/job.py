@@ -28,6 +28,7 @@ from pipeline.stream import Options, Result, run
 from pipeline.sync import SyncPolicy, SyncReport, anchored, ir_range, match_names
 from pipeline.thermal import Gain
 from pipeline.views import Choice, needs_network
+from pipeline.work_height import check_work_height
 
 MAX_OFFSET = 1e10
 """s; clocks that count from 1970 are at 2e9."""
@@ -60,7 +61,7 @@ class Job:
     limit: int | None = None
     """Pairs at most."""
     threads: int = 0
-    """Of decoders and encoder, 0 for one per core."""
+    """Of decoders and encoder, 0 for as many as fit the cores."""
     hwaccel: Hwaccel = "auto"
     """Of a GPU that fuses: `auto` lets it decode and encode too, where it can."""
     steady: bool | None = False
@@ -195,11 +196,12 @@ def _matched_images(job: Job) -> tuple[Source, Source, list[str]]:
     pairs, notices = match_names(list(by_name[0]), list(by_name[1]))
     if job.policy.offset:
         raise InputError(f"--offset {job.policy.offset}: images have no clock; leave it out")
-    names = ir.info.name, vis.info.name
+    if job.geometry.rigging is not None and job.geometry.rigging.rig.clock_offset:
+        notices.append("the rig's clock_offset is left out: images have no clock")
     chosen = [[by_name[side][pair[side]] for pair in pairs] for side in (0, 1)]
     opened = [
         open_images(paths, name=name, start=job.start, end=job.end, rate=job.rate)
-        for paths, name in zip(chosen, names, strict=True)
+        for paths, name in zip(chosen, (ir.info.name, vis.info.name), strict=True)
     ]
     return opened[0], opened[1], notices
 
@@ -220,6 +222,7 @@ def _check(job: Job) -> None:
     if job.geometry.size and not all(1 <= side <= MAX_SIDE for side in job.geometry.size):
         width, height = job.geometry.size
         raise InputError(f"--size {width}x{height}: a side is 1 to {MAX_SIDE} px")
+    check_work_height(job.geometry.work_height)
     tolerance = job.policy.tolerance
     if tolerance is not None and not (math.isfinite(tolerance) and tolerance >= 0):
         raise InputError(f"--tolerance {tolerance}: give seconds, 0 or more")

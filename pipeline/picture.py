@@ -133,7 +133,10 @@ def _lay(plane: VideoPlane, samples: NDArray[np.uint8], table: NDArray[np.uint8]
     height, width = samples.shape
     view = _view(plane)
     inner = view[:height, :width]
-    inner[:] = samples if table is None else cv2.LUT(samples, table)
+    if table is None:
+        inner[:] = samples
+    else:
+        cv2.LUT(samples, table, dst=inner)  # straight into the plane: a picture in between takes a third as long again
     view[:height, width:] = inner[:, -1:]
     view[height:] = view[height - 1]
 

@@ -14,6 +14,7 @@ from calibration.rig import Rig, Side, load_rig, ratio_to
 from calibration.warp import Warp, make_warp
 from engines.base import Luma
 from pipeline.frames import Chroma, Frame, InputError
+from pipeline.source import holds_images
 
 Size = tuple[int, int]
 """width, height in px"""
@@ -93,16 +94,23 @@ def rigging_of(path: Path | None, depth: float | None) -> Rigging | None:
     return open_rigging(path, depth)
 
 
-def clock_offset(given: float | None, rigging: Rigging | None) -> float:
-    """s added to infrared times: what the user gave, else what the rig has, else 0."""
+def clock_offset(given: float | None, rigging: Rigging | None, *inputs: str) -> float:
+    """s added to infrared times: what the user gave, else what the rig has, else 0.
+
+    inputs: what is opened, if it may be images: they have no clock, so that of a rig is not theirs.
+    """
     if given is not None:
         return given
-    return 0.0 if rigging is None else rigging.rig.clock_offset
+    return 0.0 if rigging is None or _are_images(inputs) else rigging.rig.clock_offset
 
 
-def clock_rate(given_offset: float | None, rigging: Rigging | None) -> float:
+def clock_rate(given_offset: float | None, rigging: Rigging | None, *inputs: str) -> float:
     """ppm by which the infrared clock is slow: what the rig has, unless the user gave an offset of another clock."""
-    return 0.0 if rigging is None or given_offset is not None else rigging.rig.clock_rate
+    return 0.0 if rigging is None or given_offset is not None or _are_images(inputs) else rigging.rig.clock_rate
+
+
+def _are_images(inputs: tuple[str, ...]) -> bool:
+    return bool(inputs) and all(holds_images(path) for path in inputs)
 
 
 def laid_over(upper: Luma, lower: Luma, weight: NDArray[np.float32]) -> Luma:

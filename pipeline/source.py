@@ -29,7 +29,7 @@ def open_source(
     """Open an input, told apart by what it is; names are taken literally, a glob only if nothing has that name.
 
     start, end: s from the first frame, end excluded. rate: frames/s of images (25 if not given), and of videos that
-    do not tell theirs. threads: of a video's decoder, 0 for one per core. decoder: of a device, for videos that it
+    do not tell theirs. threads: of a video's decoder, 0 for what suits it. decoder: of a device, for videos that it
     can decode into its memory. Raises InputError.
     """
     name = os.fspath(path)
@@ -50,6 +50,14 @@ def open_source(
     return open_images(images, name=given.name or name, start=start, end=end, rate=rate)
 
 
+def holds_images(path: str | Path) -> bool:
+    """Whether `open_source` would open an image, a folder or a glob of them: what has no clock."""
+    name = os.fspath(path)
+    if os.path.exists(name):
+        return os.path.isdir(name) or Path(name).suffix.lower() in IMAGE_SUFFIXES
+    return glob.has_magic(name)
+
+
 def _check(name: str, start: float | None, end: float | None, rate: Fraction | None, threads: int) -> None:
     """Raise InputError for a value that is out of its range."""
     if not name or "\0" in name:
@@ -62,7 +70,7 @@ def _check(name: str, start: float | None, end: float | None, rate: Fraction | N
     if rate is not None and rate <= 0:
         raise InputError(f"--rate {rate}: not a frame rate; give frames per second, above 0")
     if threads < 0:
-        raise InputError(f"threads {threads}: give the decoder's threads, 0 for one per core")
+        raise InputError(f"threads {threads}: give the decoder's threads, 0 for as many as fit the cores")
 
 
 def _inside(folder: Path) -> list[Path]:

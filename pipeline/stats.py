@@ -51,6 +51,7 @@ class Stats:
         self.stages = {name: Durations() for name in self.STAGES}
         self.clock = time.perf_counter
         self.frames = 0
+        self.ended = math.nan  # on the clock, once the output is closed
         self._first = self._last = 0.0
 
     def restart(self) -> None:

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
@@ -96,6 +96,7 @@ def fused_frames(
     stream that was begun before.
     """
     flight = _start(fuser, options) if needs_network(options.choice) else None
+    geometry = options.geometry if flight else replace(options.geometry, work_height=None)
     under_way: deque[tuple[Aligned, float]] = deque()  # and the ms that `put` took
     steady = Steady() if options.steady else None
     inertia = INERTIA if options.is_video else 0
@@ -115,7 +116,7 @@ def fused_frames(
         if carry:
             carry.next(pair)
         with stats.timed("align"):
-            aligned = align(pair, options.geometry, *gains)
+            aligned = align(pair, geometry, *gains)
         if options.on_aligned is not None:
             options.on_aligned(aligned)
         if flight is None:

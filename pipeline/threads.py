@@ -136,6 +136,7 @@ class WriteBehind:
     def _close(self) -> None:
         try:
             self._sink.close()
+            self._stats.ended = self._stats.clock()
         except BaseException as error:  # crosses over to the thread that runs the line
             self._line.fail(error)
 

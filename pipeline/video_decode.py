@@ -16,6 +16,7 @@ from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
+from engines.cores import decoder_threads
 from pipeline.frames import MAX_SIDE, InputError
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class VideoFile:
     def __init__(self, path: Path, *, threads: int = 0, decoder: Decoder | None = None) -> None:
         """Open a file. Raises InputError if it holds no video, or none for this decoder.
 
-        threads: of FFmpeg's own decoder, 0 for one per core. decoder: of a device, in its place.
+        threads: of FFmpeg's own decoder, 0 for what suits the cores. decoder: of a device, in its place.
         """
         self.path = path
         self.broken = 0
@@ -51,7 +52,7 @@ class VideoFile:
             self.streams = _video_streams(self.container, path.name)
             self.stream = self.streams[0]
             self.stream.thread_type = "AUTO"  # both before the first decode
-            self.stream.codec_context.thread_count = 1 if decoder else threads
+            self.stream.codec_context.thread_count = 1 if decoder else decoder_threads(threads)
         except BaseException:
             self.container.close()
             raise

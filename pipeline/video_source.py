@@ -34,7 +34,7 @@ class VideoSource:
         """Open a file and decode its first frame, which alone tells the true pixel format and rotation.
 
         start, end: s from the first frame, end excluded. rate: frames/s for files that do not tell theirs.
-        threads: of the decoder, 0 for one per core. decoder: of a device, whose memory frames are to stay in where
+        threads: of the decoder, 0 for what suits it. decoder: of a device, whose memory frames are to stay in where
         that can be, see `why_on_host`. Raises InputError.
         """
         self.why_on_host = why_on_host(path, decoder) if decoder else None

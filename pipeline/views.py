@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.base import Luma
-from pipeline.align import Aligned
+from pipeline.align import Aligned, enlarged
 from pipeline.collage import Planes, as_bytes, blend, divide, half, lay_over, set_in
 from pipeline.compose import Tint, compose
 from pipeline.frames import Frame, InputError, StreamInfo
 from pipeline.palettes import Palette, Tones, tones
 from pipeline.picture import FULL_SIZE_MATRIX, NEUTRAL, matrix_of
 from pipeline.rigging import chroma_laid_over, laid_over
+from pipeline.work_height import carried
 
 View = Literal["fused", "ir", "vis", "blend", "pip", "edges", "hot"]
 VIEWS: tuple[str, ...] = get_args(View)
@@ -98,6 +99,9 @@ def render(
     """
     if look.view == "fused" and fused is not None and look.divider is None:
         return compose(fused, aligned, tint)  # wherever the planes are
+    if fused is not None and aligned.whole is not None:
+        fused = carried(fused, aligned.vis, aligned.whole)
+    aligned = enlarged(aligned)
     picture = _picture(fused, aligned, look, palette, info)
     if aligned.seen is not None and aligned.reference == "vis" and look.view not in ("vis", "pip"):
         picture = _within(picture, Planes(aligned.vis, aligned.chroma), aligned.seen)

@@ -11,7 +11,9 @@ from pipeline.voice import Voice
 
 
 def build(
-    model: Annotated[str, typer.Argument(help="auto, the name of a shipped model, or a model folder.")] = "auto",
+    model: Annotated[
+        str, typer.Argument(help="auto (the full one), the name of a shipped model, or a model folder.")
+    ] = "auto",
     backend: Annotated[
         EngineBackend, typer.Option(help="tensorrt builds for the GPU here, rtx for others, too.")
     ] = "tensorrt",

@@ -12,7 +12,7 @@ import typer
 from engines.base import Backend
 from engines.classical import ClassicalMethod
 from pipeline.align import Reference
-from pipeline.commands.options import DepthOption
+from pipeline.commands.options import DepthOption, WorkHeightOption
 from pipeline.live.loss import OnLoss
 from pipeline.live.match import Side
 from pipeline.live.status import View
@@ -56,6 +56,7 @@ def live(
         Text, typer.Option(metavar="FILE", help="Calibrated cameras: infrared is warped onto visible.")
     ] = None,
     depth: DepthOption = None,
+    work_height: WorkHeightOption = None,
     shift: Annotated[Text, typer.Option(metavar="X,Y", help="px to move infrared right and down.")] = None,
     view: Annotated[View | None, typer.Option(help="What is shown first; the page changes it.")] = None,
     palette: Annotated[Text, typer.Option(help="Of infrared: white hot, ironbow, ..., or a file.")] = None,
@@ -81,7 +82,7 @@ def live(
         "pairing.master": master, "pairing.offset": offset, "pairing.tolerance": tolerance,
         "pairing.age_limit": age_limit, "pairing.on_loss": on_loss,
         "geometry.reference": reference, "geometry.size": size, "geometry.shift": shift,
-        "geometry.rig": rig, "geometry.depth": depth,
+        "geometry.rig": rig, "geometry.depth": depth, "geometry.work_height": work_height,
         "picture.view": view, "picture.palette": palette, "picture.agc": agc, "picture.region": agc_region,
         "picture.overlay": overlay, "picture.steady": steady,
         "record.path": record, "record.segment": segment, "record.keep_age": keep_age,

@@ -14,13 +14,15 @@ from pipeline.device_job import Hwaccel
 from pipeline.palettes import PALETTES
 from pipeline.views import View
 
-Model = Annotated[str, typer.Option(help="auto, the name of a shipped model, or a model folder.")]
+Model = Annotated[
+    str, typer.Option(help="auto (light on a CPU, full on a GPU), a shipped model's name, or a model folder.")
+]
 MethodOption = Annotated[
     ClassicalMethod | None,
     typer.Option(help="Instead of a model, a published formula on the CPU, the same in every run; csr is slow."),
 ]
 BackendOption = Annotated[Backend, typer.Option(help="Where the network runs.")]
-Threads = Annotated[int, typer.Option(min=0, max=128, help="CPU threads of network and codecs, 0 for one per core.")]
+Threads = Annotated[int, typer.Option(min=0, max=128, help="Of network and codecs on the CPU, 0 for what fits it.")]
 PrecisionOption = Annotated[Precision, typer.Option(help="Of the network on a GPU; on a CPU it is fp32 always.")]
 SteadyOption = Annotated[
     bool | None,
@@ -51,6 +53,10 @@ RegionOption = Annotated[
 ]
 RigOption = Annotated[
     Path | None, typer.Option("--rig", metavar="FILE", help="Calibrated cameras: infrared is warped onto visible.")
+]
+WorkHeightOption = Annotated[
+    int | None,
+    typer.Option(metavar="N", help="Fuse at this height where it is less; detail of visible keeps its full size."),
 ]
 DepthOption = Annotated[
     float | None, typer.Option(metavar="M", help="Distance at which a rig's pictures meet, m, or inf.")

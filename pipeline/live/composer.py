@@ -131,7 +131,10 @@ class Composer:
             assert ir is not None
             assert vis is not None
             x, y = self._geometry.shift
-            geometry = replace(self._geometry, shift=(x + controls.nudge[0], y + controls.nudge[1]))
+            geometry = replace(
+                self._geometry, shift=(x + controls.nudge[0], y + controls.nudge[1]),
+                work_height=self._geometry.work_height if needs_network(controls) else None,
+            )  # fmt: skip
             try:
                 work.aligned = align(Pair(ir, vis, match.skew), geometry, _PLAIN, _PLAIN)
             except RigError as error:

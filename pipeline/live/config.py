@@ -25,6 +25,7 @@ from pipeline.palettes import palette as parse_palette
 from pipeline.preview.bind import parse_bind
 from pipeline.preview.guard import MIN_TOKEN
 from pipeline.thermal import parse_gain, parse_region
+from pipeline.work_height import check_work_height
 
 SECRET = {"ir", "vis", "preview.token"}
 """Keys whose values are never quoted."""
@@ -114,6 +115,7 @@ class GeometrySection(_Section):
     rig: str | None = None
     depth: Annotated[float, Field(gt=0, allow_inf_nan=True)] | None = None
     """m, see `rigging.Rigging`; `.inf` is far away."""
+    work_height: Annotated[int | None, _checked(check_work_height)] = None
 
 
 class PictureSection(_Section):

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from calibration.check import Correlation, Residual, correlate, pooled, residual
-from pipeline.align import Aligned, Geometry
+from pipeline.align import Aligned, Geometry, enlarged
 from pipeline.alignment import Glance, is_told
 
 log = logging.getLogger(__name__)
@@ -64,6 +64,7 @@ class Drift:
             return
         if self._glance is not None and nudge == (0.0, 0.0):
             self._glance.look(aligned)
+        aligned = enlarged(aligned)  # what is told is in px of the output
         found = correlate(np.asarray(aligned.ir), np.asarray(aligned.vis), aligned.seen)
         with self._lock:
             if nudge != self._nudge:  # changed meanwhile: this pair was of before

@@ -148,7 +148,7 @@ class LiveLine:
 def _too_slow(seconds: float) -> str:
     return (
         f"at work on one picture for {seconds:.1f} s: too slow to be live; "
-        "choose a smaller --size, a faster --backend, or a view without the network"
+        "choose a smaller --work-height, --model auto, a faster --backend, or a view without the network"
     )
 
 

@@ -166,7 +166,13 @@ def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
     region = wanted.picture.region
     return LiveJob(
         Pairing(clock_offset(pairing.offset, rigging), pairing.tolerance, pairing.master, pairing.age_limit),
-        Geometry(geometry.reference, parse_size(geometry.size) if geometry.size else None, geometry.shift, rigging),
+        Geometry(
+            geometry.reference,
+            parse_size(geometry.size) if geometry.size else None,
+            geometry.shift,
+            rigging,
+            geometry.work_height,
+        ),
         pairing.on_loss,
         None if region is None else parse_region(region),
         settings,

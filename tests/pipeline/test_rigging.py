@@ -141,6 +141,10 @@ def test_a_rig_is_opened_with_its_depth_and_clock(tmp_path):
     assert clock_offset(None, rigging) == 0.25
     assert clock_offset(0.0, rigging) == 0.0
     assert clock_offset(None, None) == 0.0
+    assert clock_offset(None, rigging, "ir.mp4", "vis.mp4") == 0.25
+    assert clock_offset(None, rigging, "ir/*.png", "vis.mp4") == 0.25
+    assert clock_offset(None, rigging, "ir/*.png", str(tmp_path)) == 0.0  # images have no clock
+    assert clock_offset(2.0, rigging, "ir/*.png", str(tmp_path)) == 2.0  # which is refused later on
     assert rigging_of(None, None) is None
     for depth in (0.0, -1.0, float("nan")):
         with pytest.raises(InputError, match="--depth"):

@@ -43,4 +43,5 @@ def test_the_rate_of_the_rig_is_taken_with_its_offset():
     rigging = Rigging(Rig(plane=plane, clock_offset=0.5, clock_rate=40.0))
     assert clock_rate(None, rigging) == 40.0
     assert clock_rate(0.2, rigging) == 0.0
+    assert clock_rate(None, rigging, "ir/*.png", "vis/*.png") == 0.0  # images have no clock
     assert clock_rate(None, None) == 0.0

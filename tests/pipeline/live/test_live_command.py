@@ -15,7 +15,7 @@ import pytest
 
 from engines.base import CrotalusError
 from engines.classical import open_classical
-from engines.model import DEFAULT
+from engines.model import LIGHT
 from pipeline.commands.live import live
 from pipeline.frames import InputError
 from pipeline.live.config import LiveConfig, with_options
@@ -92,7 +92,7 @@ def test_a_signal_ends_the_run_in_time_with_a_file_that_plays(process, tmp_path,
     assert complaints == []
     assert len(frames) == told["recording"]["frames"] > 0
     assert told["is_interrupted"]
-    assert told["backend"] == f"{DEFAULT} on cpu"
+    assert told["backend"] == f"{LIGHT} on cpu"
     assert "Traceback" not in stdout + stderr
     assert f"recorded {told['recording']['seconds']:.1f} s" in stderr
 
