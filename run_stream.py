@@ -48,6 +48,7 @@ with leaving_at_once():  # these take the better part of a second
         Threads,
         ViewOption,
         WeightOption,
+        WorkHeightOption,
     )
     from pipeline.frames import InputError, OutputError
     from pipeline.job import Job, Opened, run_job
@@ -98,6 +99,7 @@ def fuse(
         str, typer.Option("--shift", "--nudge", metavar="X,Y", help="px to move infrared right and down.")
     ] = "0,0",
     size: Annotated[str | None, typer.Option(metavar="WxH", help="Output size.  [default: the reference's]")] = None,
+    work_height: WorkHeightOption = None,
     gray: Annotated[bool, typer.Option("--gray", help="Leave the colour out.")] = False,
     codec: Annotated[
         str, typer.Option(help="Video encoder: libx264, libx265, ffv1, h264_nvenc, ...; auto is libx264 or the GPU's.")
@@ -125,8 +127,10 @@ def fuse(
     rigging = rigging_of(rig, depth)
     job = Job(
         ir, vis, out,
-        policy=SyncPolicy(clock_offset(offset, rigging), tolerance, gap, clock_rate(offset, rigging)),
-        geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift), rigging),
+        policy=SyncPolicy(
+            clock_offset(offset, rigging, ir, vis), tolerance, gap, clock_rate(offset, rigging, ir, vis)
+        ),
+        geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift), rigging, work_height),
         tint="gray" if gray else "vis", choice=Choice(view, weight, hot_level), palette=palette,
         gain=parse_gain(
             agc or "percentile", parse_region(agc_region) if agc_region else None, is_for_8bit=agc is not None

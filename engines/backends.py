@@ -1,4 +1,4 @@
-"""Which runtime fuses: the one asked for by name, or the first that can run here. Heavy ones are imported last."""
+"""Which runtime fuses, and which model if the user leaves that open, too. Heavy runtimes are imported last."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal, cast, get_args
 
 from engines.base import Backend, BackendError, CrotalusError, Fuser
 from engines.gpu import Gpu, NoGpuError, find_gpu
+from engines.model import DEFAULT, LIGHT, load_model
 
 if TYPE_CHECKING:
     from engines.device import Device
@@ -22,12 +23,34 @@ Tell = Callable[[str], None]
 logger = logging.getLogger(__name__)
 
 
+def open_auto(backend: Backend, *, threads: int, precision: Precision, on_progress: Tell) -> Fuser:
+    """The full model on a GPU, the light one on a CPU; see `base.open_fuser`."""
+    if backend == "cpu":
+        return _open_light(threads, on_progress)
+    full = load_model(DEFAULT)
+    if backend == "auto":
+        fuser = _open_first(full, precision=precision, on_progress=on_progress)
+        return fuser or _open_light(threads, on_progress)
+    return open_backend(full, backend, threads=threads, precision=precision, on_progress=on_progress)
+
+
+def auto_model(backend: Backend, *, precision: Precision) -> str:
+    """The name of the model that `auto` is here. With a GPU it is opened for that, as nothing else tells if it runs."""
+    try:
+        find_gpu()
+    except NoGpuError:
+        return LIGHT if backend in ("auto", "cpu") else DEFAULT
+    fuser = open_auto(backend, threads=1, precision=precision, on_progress=lambda line: None)
+    fuser.close()
+    return fuser.info.name if fuser.info else LIGHT
+
+
 def open_backend(info: ModelInfo, backend: Backend, *, threads: int, precision: Precision, on_progress: Tell) -> Fuser:
     """See `base.open_fuser`."""
     if backend == "cpu":
         return _open_cpu(info, threads)
     if backend == "auto":
-        return _open_first(info, threads=threads, precision=precision, on_progress=on_progress)
+        return _open_first(info, precision=precision, on_progress=on_progress) or _open_cpu(info, threads)
     if backend not in GPU_BACKENDS:
         raise BackendError(f"backend {backend!r}: not known; use {', '.join(get_args(Backend))}")
     info.require_parts(f"backend {backend}")
@@ -38,16 +61,16 @@ def open_backend(info: ModelInfo, backend: Backend, *, threads: int, precision: 
     return _open_gpu(info, backend, gpu, precision=precision, on_progress=on_progress)
 
 
-def _open_first(info: ModelInfo, *, threads: int, precision: Precision, on_progress: Tell) -> Fuser:
-    """The first that can run. Where there is a GPU and none of its backends can, the user is told why."""
+def _open_first(info: ModelInfo, *, precision: Precision, on_progress: Tell) -> Fuser | None:
+    """The first on a GPU that can run, or None. Where there is a GPU and none of them can, the user is told why."""
     try:
         gpu = find_gpu()
     except NoGpuError as error:
         logger.info("backend cpu: %s", error)
-        return _open_cpu(info, threads)
+        return None
     if info.kind == "graph":
         on_progress(f"{gpu.name} is not used: model {info.name} is one whole graph, which runs on cpu only")
-        return _open_cpu(info, threads)
+        return None
     reasons = []
     for backend in GPU_BACKENDS:
         try:
@@ -59,7 +82,12 @@ def _open_first(info: ModelInfo, *, threads: int, precision: Precision, on_progr
         logger.info("backend %s: the first that runs on %s", backend, gpu)
         return fuser
     on_progress(f"{gpu.name} is not used: {' | '.join(reasons)}")
-    return _open_cpu(info, threads)
+    return None
+
+
+def _open_light(threads: int, on_progress: Tell) -> Fuser:
+    on_progress(f"model auto is {LIGHT} on a CPU; --model {DEFAULT} is the full one, made for a GPU")
+    return _open_cpu(load_model(LIGHT), threads)
 
 
 def _open_cpu(info: ModelInfo, threads: int) -> Fuser:

@@ -140,12 +140,15 @@ def open_fuser(
     """The fuser for a model (`auto`, a shipped name, or a model directory) on a backend.
 
     backend: `auto` takes the first of tensorrt, rtx, torch and cpu that can run here; the fuser's name says which, the
-    log why not the others. threads: CPU threads for the network, 0 for one per core. precision: of the network on a
-    GPU; `cpu` is float32 always. on_progress: told what takes long, and of a GPU that is there and not used.
+    log why not the others. The model of `auto` is the full one on a GPU, the light one on a CPU. threads: CPU threads
+    for the network, 0 for one per core. precision: of the network on a GPU; `cpu` is float32 always. on_progress: told
+    what takes long, of a GPU that is there and not used, and of the light model where `auto` takes it.
     Raises ModelError for a model that cannot be read, BackendError for a backend that cannot run here.
     """
-    from engines.backends import open_backend
+    from engines.backends import open_auto, open_backend
     from engines.model import load_model
 
+    if model == "auto":
+        return open_auto(backend, threads=threads, precision=precision, on_progress=on_progress)
     info = load_model(model)
     return open_backend(info, backend, threads=threads, precision=precision, on_progress=on_progress)

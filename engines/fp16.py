@@ -20,12 +20,12 @@ from engines.model import ModelError
 from engines.trt import Precision, Shape
 
 FLOAT, HALF = TensorProto.FLOAT, TensorProto.FLOAT16
-NETWORK_OPERATORS = {"Add", "Cast", "Conv", "Max", "MaxPool", "Relu", "Resize"}
+NETWORK_OPERATORS = {"Add", "Cast", "Conv", "DepthToSpace", "Max", "MaxPool", "Relu", "Resize"}
 RULE_OPERATORS = {"Clip", "Div", "Greater", "GreaterOrEqual", "Min", "Mul", "ReduceProd", "ReduceSum", "Round", "Shape"}
 RULE_OPERATORS |= {"Squeeze", "Sub", "Unsqueeze", "Where"}
 OPERATORS = frozenset(NETWORK_OPERATORS | RULE_OPERATORS)
 """What our graphs are made of. Whatever else a file asks for (plugins, loops, custom code) reaches no compiler."""
-HALF_OPERATORS = frozenset({"Conv", "Relu", "MaxPool", "Resize"})
+HALF_OPERATORS = frozenset({"Conv", "DepthToSpace", "Relu", "MaxPool", "Resize"})
 """Run in half precision. A tensor core sums its products in float32, so only the results are rounded."""
 FOLLOWERS = frozenset({"Add", "Max"})
 """Run in half precision where all they take is half already: the sum of two decoded images, Eq. 4, and the maximum of

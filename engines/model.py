@@ -14,7 +14,9 @@ from engines.base import CrotalusError
 SHIPPED = Path(__file__).parent / "models"
 """Folder of the models that come with the package."""
 DEFAULT = "jcae-e2e"
-"""What `auto` is."""
+"""What `auto` is on a GPU, and wherever it is not said on what."""
+LIGHT = "jcae-lite"
+"""What `auto` is on a CPU."""
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".bin", ".joblib", ".npy", ".npz"}
 """Suffixes of formats that can run code when read."""
 
@@ -86,6 +88,7 @@ def shipped_models() -> list[str]:
 def load_model(model: str | Path) -> ModelInfo:
     """The model of `auto`, a shipped name or a folder with `model.json`, every file checked against its hash.
 
+    `auto` is `DEFAULT` here; `base.open_fuser`, which knows the backend, takes `LIGHT` on a CPU.
     Raises ModelError: unknown name, no or wrong model.json, a file missing or changed, or a pickle.
     """
     folder = _folder(model)

@@ -25,6 +25,7 @@ ATTRIBUTES: dict[str, frozenset[str]] = {
     "Add": frozenset(),
     "Cast": frozenset({"to"}),
     "Conv": frozenset({"dilations", "group", "kernel_shape", "pads", "strides"}),
+    "DepthToSpace": frozenset({"blocksize", "mode"}),
     "Max": frozenset(),
     "MaxPool": frozenset({"kernel_shape", "strides"}),
     "Relu": frozenset(),
@@ -173,6 +174,10 @@ def _operation(torch: Any, node: Any, weights: Weights) -> Callable[..., Tensor]
             )
         factors = float(scales[2]), float(scales[3])
         return partial(torch.nn.functional.interpolate, scale_factor=factors, mode="nearest")
+    if node.op_type == "DepthToSpace":
+        if "mode" not in found or found["mode"].s != b"CRD":
+            raise ModelError(f"{node.name}: DepthToSpace of mode DCR; backend torch knows CRD: export it again")
+        return partial(torch.pixel_shuffle, upscale_factor=found["blocksize"].i)
     if node.op_type == "Max":
         return lambda *tensors: reduce(torch.maximum, tensors)
     return {"Add": torch.add, "Relu": torch.relu}[node.op_type]

@@ -13,6 +13,7 @@ ALLOWED = {
         "engines.base",
         "engines.cache",
         "engines.classical",
+        "engines.cores",
         "engines.device_picture",
         "engines.dlpack",
         "engines.gpu",
@@ -40,7 +41,7 @@ ALLOWED = {
 }
 """Modules of other packages that a package may import. `engines.base` carries the errors a command line catches."""
 HEAVY = {
-    "torch": ("training/", "engines/torch_cuda.py"),
+    "torch": ("training/", "engines/torch_cuda.py", "engines/torch_eager.py"),
     "onnxruntime": ("engines/onnx_cpu.py", "training/export.py"),
     "onnx": ("training/", "engines/fp16.py", "engines/one_stack.py"),
     "pycuda": ("engines/kernels.py",),

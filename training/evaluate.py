@@ -103,12 +103,14 @@ def run(
         console=console,
     )
     result = means(found)
-    if first and first.kind == "model" and load_model(first.folder).kind == "jcae":
-        from training.reconstruction import reconstruction_ssim
+    info = load_model(first.folder) if first and first.kind == "model" else None
+    if info and info.kind == "jcae":
+        from training.reconstruction import can_rebuild, reconstruction_ssim
 
-        pairs = find_pairs(folders, at_least=LEAST_SIDE).pairs[::every]
-        tracked = track(pairs, "rebuilding", console=console, disable=not console.is_terminal)
-        result = {"reconstruction": {**reconstruction_ssim(first.folder, tracked)}, **result}
+        if can_rebuild(info):
+            pairs = find_pairs(folders, at_least=LEAST_SIDE).pairs[::every]
+            tracked = track(pairs, "rebuilding", console=console, disable=not console.is_terminal)
+            result = {"reconstruction": {**reconstruction_ssim(info.folder, tracked)}, **result}
     tell(found, result, output=output, json_file=json_file, console=console)
 
 

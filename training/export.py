@@ -8,7 +8,7 @@ import math
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import Tensor
 
 from engines import rules
 from engines.model import ModelError, ModelInfo, sha256
@@ -23,7 +24,7 @@ from training.checkpoint import CheckpointError, load_checkpoint, restore
 from training.command import Parser
 from training.graph import BRANCHES, WEIGHTS, branch_graph, decoder_graph, fuser_graph, read_slots
 from training.model_folder import TargetError, refuse_strangers, replace_folder
-from training.network import JCAE, MAPS, MARGIN
+from training.network import JCAE, MAPS, MARGIN, Features
 
 FLOAT_TOLERANCE = 2e-5
 """Largest difference relative to the largest value: float32 sums of up to 1152 products in another order."""
@@ -33,6 +34,18 @@ CHECK_SIZES = ((48, 64), (34, 80))
 """(H, W) of the pictures that the exported files are compared on; two sizes prove the free axes."""
 
 Arrays = dict[str, NDArray[np.float32]]
+
+
+class Parts(Protocol):
+    """A network of encoders and decoder, the rules between them: this one, or a lighter one of the same structure."""
+
+    def encode(self, ir: Tensor, vis: Tensor) -> Features:
+        """See `JCAE.encode`."""
+        ...
+
+    def decode(self, common: Tensor, private: Tensor) -> Tensor:
+        """See `JCAE.decode`."""
+        ...
 
 
 class ExportError(RuntimeError):
@@ -104,18 +117,18 @@ def _write_graphs(folder: Path) -> None:
         onnx.checker.check_model(str(folder / file), full_check=True)
 
 
-def check(network: JCAE, folder: Path) -> None:
+def check(network: Parts, folder: Path, *, margin: int = MARGIN) -> None:
     """Compare every graph of a folder with the network and the reference rules on random pictures.
 
-    Raises ExportError naming the file that differs.
+    margin: pixels that the network eats at each border. Raises ExportError naming the file that differs.
     """
     rng = np.random.default_rng(0)
     for height, width in CHECK_SIZES:
-        ir, vis = (textured(rng, height + 2 * MARGIN, width + 2 * MARGIN) for _ in range(2))
+        ir, vis = (textured(rng, height + 2 * margin, width + 2 * margin) for _ in range(2))
         _check_pair(network, folder, np.stack([ir, vis]), np.stack([vis, ir]))
 
 
-def _check_pair(network: JCAE, folder: Path, ir: NDArray[np.uint8], vis: NDArray[np.uint8]) -> None:
+def _check_pair(network: Parts, folder: Path, ir: NDArray[np.uint8], vis: NDArray[np.uint8]) -> None:
     luma_ir, luma_vis = ((x[:, None] / np.float32(255)).astype(np.float32) for x in (ir, vis))
     with torch.no_grad():
         wanted = network.encode(torch.from_numpy(luma_ir), torch.from_numpy(luma_vis))
@@ -127,7 +140,7 @@ def _check_pair(network: JCAE, folder: Path, ir: NDArray[np.uint8], vis: NDArray
         ("encoder_common.onnx", luma_vis, common_vis),
     ):
         _expect_close(file, _run(folder / file, {"luma": luma})[0], features)
-    threshold = rules.next_threshold(None, maps=MAPS)
+    threshold = rules.next_threshold(None, maps=common_ir.shape[1])
     activity = rules.activity(common_ir, common_vis)
     common = rules.fuse_common(common_ir, common_vis, rules.averaged_maps(activity, threshold))
     private = rules.fuse_private(private_ir, private_vis)

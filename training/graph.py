@@ -79,9 +79,10 @@ class Graph:
         self._constants.setdefault(name, tensor)
         return name
 
-    def conv(self, x: str, layer: str, out: str) -> str:
-        """An unpadded convolution."""
-        return self.add("Conv", x, self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias"), out=out)
+    def conv(self, x: str, layer: str, out: str, **attributes: Any) -> str:
+        """An unpadded convolution; attributes: those of Conv that are not its defaults."""
+        weights = self.weight(f"{layer}.weight"), self.weight(f"{layer}.bias")
+        return self.add("Conv", x, *weights, out=out, **attributes)
 
     def model(self, name: str, inputs: Mapping[str, Port], outputs: Mapping[str, Port]) -> onnx.ModelProto:
         """The finished model."""
@@ -122,7 +123,7 @@ def fuser_graph(slots: Mapping[str, Slot], maps: int) -> onnx.ModelProto:
         _encode(graph, f"{name}_luma", f"private_{name}", f"private_{name}")
         _encode(graph, f"{name}_luma", "common", f"common_{name}")
     graph.add("Max", "private_ir", "private_vis", out="private")  # Eq. 8
-    _common_rule(graph)
+    common_rule(graph)
     graph.add("Add", _decode(graph, "common", "c"), _decode(graph, "private", "p"), out="luma")  # Eq. 4
     add_bytes(graph)
     picture: Port = (TensorProto.UINT8, ("N", "H", "W"))
@@ -165,7 +166,7 @@ def _decode(graph: Graph, x: str, out: str) -> str:
     return graph.conv(x, "decoder.conv3", f"{out}/conv3")
 
 
-def _common_rule(graph: Graph) -> None:
+def common_rule(graph: Graph) -> None:
     """Eq. 9: `common_ir`, `common_vis`, `threshold` -> `common`, `activity`."""
     _activity(graph)
     graph.add("GreaterOrEqual", "activity", "threshold", out="averaged")  # (N, M)

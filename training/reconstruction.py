@@ -9,13 +9,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from engines.model import ModelInfo
 from engines.onnx_cpu import reflected
 from training.data import ImagePair, read_luma
 from training.export import load_network
+from training.graph import WEIGHTS, read_slots
 from training.metrics.ssim import ssim
 from training.network import JCAE, MARGIN, channels_last
 
 Luma = NDArray[np.uint8]
+
+
+def can_rebuild(info: ModelInfo) -> bool:
+    """Whether the model decodes one source alone, as the paper's does; a light one draws fused pictures only."""
+    return info.kind == "jcae" and "decoder.conv3.weight" in read_slots(info.path(WEIGHTS))
 
 
 def reconstruct(network: JCAE, ir: Luma, vis: Luma) -> tuple[Luma, Luma]:

@@ -15,7 +15,7 @@ from engines import backends
 from engines.base import BackendError, open_fuser
 from engines.device import DeviceMemoryError
 from engines.gpu import Gpu, NoGpuError
-from engines.model import DEFAULT, ModelError, load_model
+from engines.model import DEFAULT, LIGHT, ModelError, load_model
 
 ROOT = Path(__file__).parents[2]
 H200 = Gpu("NVIDIA H200", "sm_90", 150 << 30, "13.0", "580.65")
@@ -73,8 +73,10 @@ def opener(monkeypatch, **outcomes):
 def test_without_a_driver_auto_takes_the_cpu_at_once_and_imports_nothing_of_gpus():
     done = subprocess.run([sys.executable, "-c", WITHOUT_DRIVER], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    name, modules = json.loads(done.stdout)  # and nothing told: there is no GPU to be missed
-    assert name == f"{DEFAULT} on cpu"
+    told, line = done.stdout.splitlines()
+    assert told == f"told model auto is {LIGHT} on a CPU; --model {DEFAULT} is the full one, made for a GPU"
+    name, modules = json.loads(line)  # and nothing told of a GPU: there is none to be missed
+    assert name == f"{LIGHT} on cpu"
     slow = ("torch", "tensorrt", "tensorrt_rtx", "pycuda", "onnx", "engines.tensorrt", "engines.build", "engines.fp16")
     assert not set(modules).intersection(slow)
 
@@ -109,12 +111,13 @@ def test_a_missing_package_is_an_error_that_says_what_to_install(h200, without_p
 def test_a_gpu_that_nothing_here_can_use_is_told_in_one_line(h200, without_packages):
     told = []
     fuser = open_fuser(on_progress=told.append)
-    assert fuser.name == f"{DEFAULT} on cpu"
+    assert fuser.name == f"{LIGHT} on cpu"
     picture = np.full((20, 24), 128, np.uint8)
     assert fuser.fuse(picture, picture).shape == (20, 24)
     fuser.close()
-    assert len(told) == 1
+    assert len(told) == 2
     assert told[0].startswith("NVIDIA H200 is not used: backend tensorrt: tensorrt: ")
+    assert told[1].startswith(f"model auto is {LIGHT} on a CPU")
     assert all(f"crotalus[{extra}]" in told[0] for extra in ("tensorrt", "rtx", "cuda"))
     assert "\n" not in told[0]
 
@@ -149,6 +152,38 @@ def test_auto_takes_the_first_that_runs_and_logs_why_not_the_others(h200, monkey
     assert bool(told) == (first == 3)
     if first < 3:
         assert caplog.messages[-1].startswith(f"backend {order[first]}: the first that runs on NVIDIA H200, sm_90")
+
+
+@pytest.mark.parametrize(("backend", "model"), [("auto", DEFAULT), ("torch", DEFAULT), ("cpu", LIGHT)])
+def test_auto_is_the_full_model_on_a_gpu_and_the_light_one_on_a_cpu(h200, monkeypatch, backend, model):
+    def open_gpu(info, name, gpu, **options):
+        return types.SimpleNamespace(info=info, name=f"{info.name} on {name}", close=lambda: None)
+
+    monkeypatch.setattr(backends, "_open_gpu", open_gpu)
+    told = []
+    fuser = open_fuser(backend=backend, on_progress=told.append)
+    assert fuser.info.name == model
+    assert bool(told) == (model == LIGHT)
+    assert backends.auto_model(backend, precision="fp16") == model
+    fuser.close()
+
+
+@pytest.mark.parametrize(("backend", "model"), [("auto", LIGHT), ("cpu", LIGHT), ("tensorrt", DEFAULT)])
+def test_the_model_that_auto_is_can_be_told_by_its_name(no_driver, monkeypatch, backend, model):
+    monkeypatch.setattr(backends, "_open_cpu", lambda info, threads: pytest.fail("opened, and nobody needs to"))
+    assert backends.auto_model(backend, precision="fp16") == model
+
+
+def test_a_gpu_that_cannot_be_used_leaves_auto_the_light_model(h200, monkeypatch):
+    opener(monkeypatch, **dict.fromkeys(("tensorrt", "rtx", "torch"), BackendError("none here")))
+    assert backends.auto_model("auto", precision="fp16") == LIGHT
+
+
+def test_a_model_asked_for_by_name_is_never_replaced(no_driver):
+    told = []
+    fuser = open_fuser(DEFAULT, backend="cpu", on_progress=told.append)
+    assert (fuser.name, told) == (f"{DEFAULT} on cpu", [])
+    fuser.close()
 
 
 def test_an_error_that_is_not_ours_is_not_swallowed(h200, monkeypatch):

@@ -158,8 +158,17 @@ def test_wrong_arrays_are_named(fuser, ir, vis, message):
 
 def test_a_picture_too_large_for_memory_is_one_line(fuser, monkeypatch):
     monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 50_000_000)
-    with pytest.raises(TooLargeError, match=r"400x300: the network needs about 0\.2 GB.*--size"):
+    with pytest.raises(TooLargeError, match=r"400x300: the network needs about 0\.2 GB.*--work-height"):
         fuser.fuse(*pictures(300, 400))
+
+
+def test_the_light_model_fits_where_the_full_one_does_not(monkeypatch):
+    monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 50_000_000)
+    light = open_fuser("jcae-lite", backend="cpu", threads=1)
+    assert light.fuse(*pictures(300, 400)).shape == (300, 400)
+    with pytest.raises(TooLargeError, match=r"640x480: the network needs about 0\.1 GB"):
+        light.fuse(*pictures(480, 640))
+    light.close()
 
 
 def test_a_closed_fuser_says_so(model_folder):

@@ -70,6 +70,7 @@ GRAPHS = {
     "pool": graph(("MaxPool", "x", "y", {"kernel_shape": [2, 2], "strides": [2, 2]})),
     "pool whose stride is not told": graph(("MaxPool", "x", "y", {"kernel_shape": [3, 2]})),
     "repeat": graph(("Resize", "x", "", "s", "y", TWICE), weights={"s": np.float32([1, 1, 2, 4])}),
+    "blocks": graph(("DepthToSpace", "x", "y", {"blocksize": 2, "mode": "CRD"})),
     "maximum of three": graph(("Relu", "x", "r"), ("Add", "x", "x", "t"), ("Max", "x", "r", "t", "y")),
     "cast there and back": graph(("Cast", "x", "h", {"to": 10}), ("Cast", "h", "y", {"to": 1})),
     "sum with a constant": graph(("Add", "x", "k", "y"), weights={"k": np.float32([[[[3.5]]]])}),
@@ -105,6 +106,8 @@ THRICE = {"s": np.float32([1, 1, 3, 3])}
         (graph(("Resize", "x", "", "s", "odd", TWICE), weights=THRICE), "odd: Resize by"),
         (graph(("Resize", "x", "", "s", "odd", SHARP), weights={"s": np.float32([1, 1, 2, 2])}), "ceil"),
         (graph(("Resize", "x", "", "s", "odd"), inputs=("x", "s")), "odd: Resize by None"),
+        (graph(("DepthToSpace", "x", "odd", {"blocksize": 2})), "odd: DepthToSpace of mode DCR"),
+        (graph(("DepthToSpace", "x", "odd", {"blocksize": 2, "mode": "DCR"})), "odd: DepthToSpace of mode DCR"),
     ],
 )
 def test_what_is_not_understood_is_named(model, said):

@@ -113,7 +113,7 @@ def test_axes_are_named_and_free_in_the_files(exported):
 def common_rule():
     """Eq. 9 alone as a graph of any number of maps: f(ir, vis, threshold) -> common, activity."""
     graph = Graph({})
-    graphs._common_rule(graph)
+    graphs.common_rule(graph)
     features = (TensorProto.FLOAT, ("N", "M", "h", "w"))
     inputs = {"common_ir": features, "common_vis": features, "threshold": (TensorProto.FLOAT, ("M",))}
     outputs = {"common": features, "activity": (TensorProto.FLOAT, ("N", "M"))}

@@ -1,0 +1,1 @@
+"""Training the light network to draw what a full one draws."""

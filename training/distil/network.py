@@ -1,0 +1,151 @@
+"""The light network: private and common features at half size, the same two rules, and a decoder that does the work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.fusion.through import fused_common
+from training.network import Features
+
+BLOCK = 2
+"""Pixels of luma, across and down, that one position of the features stands for."""
+
+
+MAPS = 8, 16, 32, 64, 128, 256
+"""Of a branch, as engines/rules.cu can have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Sizes of a light network."""
+
+    maps: int = 8
+    """Of a branch."""
+    stem: int = 6
+    """Side of a branch's window on the luma, px."""
+    layers: int = 0
+    """Separable layers of a branch behind its stem."""
+    width: int = 32
+    """Maps inside the decoder."""
+    depth: int = 2
+    """Separable layers of the decoder between its first and its last."""
+
+    def rules(self) -> dict[str, tuple[bool, str]]:
+        """Whether each size is one that a network can have, and which those are."""
+        return {
+            "maps": (self.maps in MAPS, f"one of {', '.join(map(str, MAPS))}"),
+            "stem": (self.stem >= BLOCK and self.stem % (2 * BLOCK) == BLOCK, "2, 6, 10 or so on"),
+            "layers": (self.layers >= 0, "0 or more"),
+            "width": (self.width >= 2 * BLOCK**2, f"{2 * BLOCK**2} or more"),
+            "depth": (self.depth >= 0, "0 or more"),
+        }
+
+    @property
+    def margin(self) -> int:
+        """Pixels that the unpadded convolutions eat at each border."""
+        return (self.stem - BLOCK) // 2 + BLOCK * (self.layers + self.depth + 2)
+
+
+class Separable(nn.Sequential):
+    """An unpadded 3x3 convolution of each map by itself, then a mix of the maps: about a ninth of the work of one."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(nn.Conv2d(inputs, inputs, 3, groups=inputs), nn.Conv2d(inputs, outputs, 1))
+
+    @torch.no_grad()
+    def pass_on(self, mix: Tensor) -> None:
+        """Start as a mix of the first maps, (outputs, inputs), with a tenth of what chance gave beside it."""
+        outputs, inputs = mix.shape
+        weights = dict(self.named_parameters())
+        for name in ("0.bias", "1.bias"):
+            weights[name].zero_()
+        weights["0.weight"][:inputs] *= 0.1
+        weights["0.weight"][:inputs, 0, 1, 1] += 1
+        weights["1.weight"][:outputs] *= 0.1
+        weights["1.weight"][:outputs, :inputs, 0, 0] += mix
+
+
+class LightBranch(nn.Module):
+    """Encoder of one branch: one window a position, two pixels apart, as most of the time goes into moving features."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(BLOCK**2, shape.maps, shape.stem // BLOCK)
+        self.layers = nn.ModuleList(Separable(shape.maps, shape.maps) for _ in range(shape.layers))
+
+    def forward(self, luma: Tensor) -> Tensor:
+        """luma (N, 1, H, W) float in 0..1, sides even -> features (N, maps, h, w), not negative."""
+        x = functional.relu(self.stem(functional.pixel_unshuffle(luma, BLOCK)))  # export makes it one strided window
+        for layer in self.layers:
+            x = functional.relu(layer(x))
+        return x
+
+
+class LightDecoder(nn.Module):
+    """Both fused stacks back to luma. It runs once a pair, a branch four times: so it is the deeper one."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.common = Separable(shape.maps, shape.width)
+        self.private = Separable(shape.maps, shape.width)
+        self.layers = nn.ModuleList(Separable(shape.width, shape.width) for _ in range(shape.depth))
+        self.last = Separable(shape.width, BLOCK**2)
+
+    def forward(self, common: Tensor, private: Tensor) -> Tensor:
+        """common, private (N, maps, h, w) -> luma (N, 1, H, W), nominally in 0..1."""
+        x = functional.relu(self.common(common) + self.private(private))
+        for layer in self.layers:
+            x = functional.relu(layer(x))
+        return functional.pixel_shuffle(self.last(x), BLOCK)
+
+
+class LightNetwork(nn.Module):
+    """Luma in 0..1 in and out; outputs are `shape.margin` px smaller than inputs on every side."""
+
+    def __init__(self, shape: Shape = Shape()) -> None:
+        super().__init__()
+        self.shape = shape
+        self.private_ir = LightBranch(shape)
+        self.private_vis = LightBranch(shape)
+        self.common = LightBranch(shape)
+        self.decoder = LightDecoder(shape)
+        self._start_as_mean()
+
+    def encode(self, ir: Tensor, vis: Tensor) -> Features:
+        """Features of a pair of (N, 1, H, W) luma."""
+        common_ir, common_vis = self.common(torch.cat([ir, vis])).chunk(2)
+        return Features(self.private_ir(ir), self.private_vis(vis), common_ir, common_vis)
+
+    def decode(self, common: Tensor, private: Tensor) -> Tensor:
+        """Luma (N, 1, H, W) of both fused stacks."""
+        luma: Tensor = self.decoder(common, private)
+        return luma
+
+    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
+        """The fused picture (N, 1, H - 2 margin, W - 2 margin), Eq. 8 and 9 inside."""
+        f = self.encode(ir, vis)
+        private = torch.maximum(f.private_ir, f.private_vis)  # Eq. 8
+        return self.decode(fused_common(f.common_ir, f.common_vis), private)
+
+    @torch.no_grad()
+    def _start_as_mean(self) -> None:
+        """Let the first private maps be the pixels of a block of IR, the next those of VIS, and the decoder their mean.
+
+        The maximum of a map that only one picture has is that map, so both reach the decoder whole from the first step.
+        All else starts small beside it: 300 steps from here led further than 300 from random weights, by 4 dB.
+        """
+        pixels, both, middle = BLOCK**2, 2 * BLOCK**2, self.shape.stem // BLOCK // 2
+        for branch, start in ((self.private_ir, 0), (self.private_vis, pixels)):
+            branch.stem.weight *= 0.1
+            branch.stem.bias.zero_()  # type: ignore[union-attr]
+            for k in range(pixels):
+                branch.stem.weight[start + k, k, middle, middle] = 1
+        for layer in (*self.private_ir.layers, *self.private_vis.layers, self.decoder.private, *self.decoder.layers):
+            cast(Separable, layer).pass_on(torch.eye(both))
+        self.decoder.last.pass_on(torch.eye(pixels).repeat(1, 2) / 2)
+        self.decoder.common.pass_on(torch.zeros(both, both))
