@@ -84,7 +84,7 @@ def test_an_error_after_the_first_frame_is_no_wrong_use(tmp_path):
         for k, side in enumerate((8, 16000)):  # the second is more than the network can hold
             cv2.imwrite(str(tmp_path / name / f"{k}.png"), np.zeros((side, side), np.uint8))
     done = crotalus("fuse", tmp_path / "ir", tmp_path / "vis", "-o", tmp_path / "out")
-    assert "--size" in done.stderr
+    assert "--work-height" in done.stderr
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert (tmp_path / "out" / "0.png").exists()
 
