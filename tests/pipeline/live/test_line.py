@@ -150,7 +150,7 @@ def test_a_network_at_work_for_seconds_on_one_picture_is_told_in_the_status_mean
         stage.pass_time(3.1), messages.append(stage.line.status().message), (ir, None))[-1]  # fmt: skip
     stage.play(4)
     assert messages[0] == ""
-    assert messages[1].startswith("at work on one picture for 5.0 s: too slow to be live; choose a smaller --work-height")
+    assert messages[1].startswith("at work on one picture for 5.0 s: too slow to be live; choose a smaller --work")
 
 
 def test_a_tolerance_too_small_is_named_with_what_would_do():
