@@ -23,7 +23,7 @@ from engines.model import ModelError, ModelInfo, sha256
 from training.checkpoint import CheckpointError, load_checkpoint, restore
 from training.command import Parser
 from training.graph import BRANCHES, WEIGHTS, branch_graph, decoder_graph, fuser_graph, read_slots
-from training.model_folder import TargetError, refuse_strangers, replace_folder
+from training.model_folder import TargetError, put_model, refuse_strangers
 from training.network import JCAE, MAPS, MARGIN, Features
 
 FLOAT_TOLERANCE = 2e-5
@@ -78,11 +78,7 @@ def export(network: JCAE, folder: Path, *, name: str, training: dict[str, Any], 
             training=training,
             metrics=metrics,
         )
-        (build / "model.json").write_text(info.model_dump_json(indent=2) + "\n")
-        (build / WEIGHTS).chmod(0o644)
-        build.chmod(0o755)
-        replace_folder(build, folder)
-    return info.model_copy(update={"folder": folder})
+        return put_model(info, build, folder)
 
 
 def folded_weights(network: JCAE) -> Arrays:

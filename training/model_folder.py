@@ -7,6 +7,8 @@ import os
 import shutil
 from pathlib import Path
 
+from engines.model import ModelInfo
+
 
 class TargetError(ValueError):
     """A place or a file of numbers that an export cannot use."""
@@ -25,6 +27,17 @@ def refuse_strangers(folder: Path) -> None:
     strangers = sorted({path.name for path in folder.iterdir()} - known)
     if strangers:
         raise TargetError(f"{folder}: holds {strangers[0]}, which is not of a model; give a new folder or remove it")
+
+
+def put_model(info: ModelInfo, build: Path, folder: Path) -> ModelInfo:
+    """Write model.json beside the finished files, and move them all to their place; the model as it is there."""
+    unsaid = {"maps", "activity_ratio"} if info.kind == "graph" else None
+    (build / "model.json").write_text(info.model_dump_json(indent=2, exclude=unsaid) + "\n")
+    for path in build.iterdir():
+        path.chmod(0o644)
+    build.chmod(0o755)
+    replace_folder(build, folder)
+    return info.model_copy(update={"folder": folder})
 
 
 def replace_folder(build: Path, folder: Path) -> None:

@@ -19,7 +19,7 @@ from engines.onnx_cpu import OnnxFuser, reflected
 from training.baselines.base import Baseline, folded_weights
 from training.export import CHECK_SIZES, ExportError, textured
 from training.graph import WEIGHTS, Graph, Port, add_bytes, add_scaled, read_slots
-from training.model_folder import refuse_strangers, replace_folder
+from training.model_folder import put_model, refuse_strangers
 
 GRAPH = "fuser.onnx"
 LEVEL_SHARE = 2e-3
@@ -54,12 +54,7 @@ def export(
             metrics=metrics,
         )
         check(network, info.model_copy(update={"folder": build}))
-        text = info.model_dump_json(indent=2, exclude={"maps", "activity_ratio"})
-        (build / "model.json").write_text(text + "\n")
-        (build / WEIGHTS).chmod(0o644)
-        build.chmod(0o755)
-        replace_folder(build, folder)
-    return info.model_copy(update={"folder": folder})
+        return put_model(info, build, folder)
 
 
 def fuser_graph(network: Baseline, weights: Path) -> onnx.ModelProto:

@@ -20,7 +20,7 @@ from training.distil.graph import BOTH, light_graphs
 from training.distil.network import BLOCK, LightNetwork, Shape
 from training.export import check
 from training.graph import WEIGHTS, read_slots
-from training.model_folder import refuse_strangers, replace_folder
+from training.model_folder import put_model, refuse_strangers
 
 FIRST = [f"{stack}.{part}.{kind}" for stack in ("common", "private") for part in "01" for kind in ("weight", "bias")]
 """Tensors of the decoder's first layers."""
@@ -54,11 +54,7 @@ def export(
             training=training,
             metrics=metrics,
         )
-        (build / "model.json").write_text(info.model_dump_json(indent=2) + "\n")
-        (build / WEIGHTS).chmod(0o644)
-        build.chmod(0o755)
-        replace_folder(build, folder)
-    return info.model_copy(update={"folder": folder})
+        return put_model(info, build, folder)
 
 
 def window_weights(network: LightNetwork) -> dict[str, NDArray[np.float32]]:
