@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,6 +34,19 @@ def first_line(error: BaseException) -> str:
 def say(console: Console, line: str) -> None:
     """Print a line as it is: not wrapped where the output is no terminal, and no brackets taken for markup."""
     console.print(line, soft_wrap=True, markup=False, highlight=False)
+
+
+def progress_bar(console: Console) -> Progress:
+    """A bar on a terminal, nothing elsewhere. Its tasks have a field `loss`, shown behind the count."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[loss]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 def _tell_once(line: str) -> None:

@@ -6,7 +6,7 @@ import copy
 import json
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -150,12 +150,19 @@ def _check_pair(network: Parts, folder: Path, ir: NDArray[np.uint8], vis: NDArra
         raise ExportError(f"fuser.onnx: activity off by {np.abs(found_activity - activity).max():.2g}")
 
 
-def _run(path: Path, feed: dict[str, Any]) -> list[Any]:
+def open_graph(path: Path, *, threads: int = 0) -> Callable[[dict[str, Any]], list[Any]]:
+    """A graph on the CPU, from its inputs by name to its outputs in order. threads: 0 for one a core."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    return list(onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"]).run(None, feed))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    return lambda feed: list(session.run(None, feed))
+
+
+def _run(path: Path, feed: dict[str, Any]) -> list[Any]:
+    return open_graph(path)(feed)
 
 
 def _expect_close(file: str, found: NDArray[np.float32], wanted: NDArray[np.float32]) -> None:

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from engines.model import ModelError
 from training.checkpoint import CheckpointError, Point, SaveError
-from training.command import Parser, first_line, say
+from training.command import Parser, first_line, progress_bar, say
 from training.data import DataError, ImagePair, find_pairs, split
 from training.fusion.run import LEAST_CROP, FusionRun
 from training.interrupt import Interrupt
@@ -111,7 +110,7 @@ def _main(given: argparse.Namespace, settings: Settings, processes: Processes) -
 
 def _train(run: Run, pairs: Sequence[ImagePair], every: int, interrupt: Interrupt, console: Console) -> None:
     """Step with a bar on a terminal, with a line every 25 steps elsewhere."""
-    with _bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("train", total=run.settings.steps, completed=run.step, loss="")
 
         def show(point: Point) -> None:
@@ -121,18 +120,6 @@ def _train(run: Run, pairs: Sequence[ImagePair], every: int, interrupt: Interrup
                 say(console, f"step {point.step} loss {point.loss:.3f} {ssims} {point.seconds:.0f} s")
 
         run.train(pairs, every=every, progress=show, stop=interrupt.came)
-
-
-def _bar(console: Console) -> Progress:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[loss]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, disable=not console.is_terminal)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from engines.rules import ACTIVITY_RATIO
 from training.fusion.through import fused_common
 from training.network import Features
 
@@ -30,7 +31,7 @@ class Shape:
     """Side of a branch's window on the luma, px."""
     layers: int = 0
     """Separable layers of a branch behind its stem."""
-    width: int = 32
+    width: int = 16
     """Maps inside the decoder."""
     depth: int = 2
     """Separable layers of the decoder between its first and its last."""
@@ -126,11 +127,37 @@ class LightNetwork(nn.Module):
         luma: Tensor = self.decoder(common, private)
         return luma
 
-    def forward(self, ir: Tensor, vis: Tensor) -> Tensor:
-        """The fused picture (N, 1, H - 2 margin, W - 2 margin), Eq. 8 and 9 inside."""
+    def forward(self, ir: Tensor, vis: Tensor, averaged: Tensor | None = None) -> Tensor:
+        """The fused picture (N, 1, H - 2 margin, W - 2 margin), Eq. 8 and 9 inside.
+
+        averaged: the maps that Eq. 9 averages, (N, maps) bool; by the activity in these pictures if not given.
+        """
         f = self.encode(ir, vis)
         private = torch.maximum(f.private_ir, f.private_vis)  # Eq. 8
-        return self.decode(fused_common(f.common_ir, f.common_vis), private)
+        return self.decode(fused_common(f.common_ir, f.common_vis, averaged), private)
+
+    @torch.no_grad()
+    def averaged(self, windows: Tensor) -> Tensor:
+        """The maps that Eq. 9 averages, (N, maps), from windows (N, 2, places, stem^2) of IR and VIS in 0..1.
+
+        Of branches without layers behind the stem.
+        """
+        stem = self.common.stem
+        taps = functional.pixel_shuffle(stem.weight, BLOCK).flatten(1)  # (maps, stem^2)
+        active = (functional.linear(windows, taps, stem.bias) > 0).float().mean(2)
+        return active.amin(1) >= ACTIVITY_RATIO
+
+    @torch.no_grad()
+    def borrow(self, weight: Tensor, bias: Tensor) -> None:
+        """Let the first common maps be these windows, (k, stem, stem) and (k,)."""
+        stem, count = self.common.stem, len(weight)
+        stem.weight[:count] = functional.pixel_unshuffle(weight[:, None], BLOCK)
+        cast(Tensor, stem.bias)[:count] = bias
+
+    def keep_borrowed(self, count: int) -> None:
+        """Let training leave the first common maps alone, from now on."""
+        for value in (self.common.stem.weight, cast(nn.Parameter, self.common.stem.bias)):
+            value.register_hook(lambda gradient: torch.cat([torch.zeros_like(gradient[:count]), gradient[count:]]))
 
     @torch.no_grad()
     def _start_as_mean(self) -> None:

@@ -3,112 +3,80 @@
 from __future__ import annotations
 
 import functools
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from training.checkpoint import CheckpointError, Point, load_checkpoint, restore, save_checkpoint
+from training.checkpoint import CheckpointError, Point
 from training.data import ImagePair
+from training.distil.borrow import windows_of
 from training.distil.export import load_light
 from training.distil.loss import distil_loss, psnr
-from training.distil.network import LightNetwork, Shape
+from training.distil.network import BLOCK, LightNetwork, Shape
 from training.distil.teacher import Luma, read_triple
 from training.loss import ssim
-from training.run import DivergedError, Settings, learning_rate, read_ahead
+from training.run import Settings
+from training.single_run import KEPT_PICTURES, Batch, SingleRun
 
 LARGEST_GRADIENT = 30.0
 """Norm at which the gradient is cut."""
 MEMORY = 0.998
 """Of the running average of the weights, which is what a run gives."""
-KEPT_PICTURES = 1024
-"""Decoded pictures kept in memory."""
-TAKEN = "steps", "batch", "crop", "rate", "cooldown", "seed", "validation"
-Progress = Callable[[int, float, Point | None], None]
+PLACES = 1024
+"""Of a whole picture, by which its rules are told: a share is known to 1.5 % then."""
 
 
-class DistilRun:
-    """One light network under training. Its curve holds what is seen on the pictures held back, every so many steps."""
+class DistilRun(SingleRun):
+    """One light network under training."""
+
+    network: LightNetwork
+    average: dict[str, Tensor]
 
     def __init__(
-        self, folder: Path, settings: Settings, shape: Shape, *, teacher: str, device: torch.device, start: Path | None
+        self,
+        folder: Path,
+        settings: Settings,
+        shape: Shape,
+        *,
+        teacher: str,
+        device: torch.device,
+        start: Path | None,
+        borrow: int = 0,
     ) -> None:
         """teacher: what stands for it, kept with the settings. start: a light model, not read if the run is resumed.
 
-        Raises CheckpointError, ModelError.
+        borrow: how many windows `self.borrow` is given at most, kept with the settings, too. Raises CheckpointError,
+        ModelError.
         """
-        self.folder, self.device, self._settings = folder, device, settings
-        self.checkpoint = folder / "checkpoint.pt"
-        taken = {name: getattr(settings, name) for name in TAKEN}
-        self.settings: dict[str, Any] = {**taken, **asdict(shape), "teacher": teacher}
-        """What decides the result."""
-        torch.manual_seed(settings.seed)
+        super().__init__(folder, settings, device, **asdict(shape), teacher=teacher, borrow=borrow)
         self.network = LightNetwork(shape)
-        is_new = not self.checkpoint.exists()
-        if is_new and start is not None:
+        if start is not None and not self.checkpoint.exists():
             first = load_light(start)
             if first.shape != shape:
                 raise CheckpointError(f"{start}: its shape is {first.shape}, asked for {shape}; ask for the same")
             self.network.load_state_dict(first.state_dict())
         self.network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = torch.optim.Adam(self.network.parameters(), lr=settings.rate)
-        self.step, self.curve = 0, list[Point]()
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self._read = functools.lru_cache(KEPT_PICTURES)(read_triple)
-        if not is_new:
-            self._resume()
+        self._start_average()
+        self.begin(self.network.parameters(), largest_gradient=LARGEST_GRADIENT)
 
-    def _resume(self) -> None:
-        state = load_checkpoint(self.checkpoint)
-        if state["settings"] != self.settings:
-            raise CheckpointError(
-                f"{self.checkpoint}: made with {state['settings']}, asked for {self.settings}; "
-                "resume with the same options or give another folder"
-            )
-        restore(self.checkpoint, state, self.network, self.optimizer)
-        self.step, self.curve = state["step"], state["curve"]
-        self.average = {name: value.to(self.device) for name, value in state["average"].items()}
+    def _start_average(self) -> None:
+        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
 
-    def save(self) -> None:
-        """The checkpoint, whole or not at all. Raises SaveError."""
-        save_checkpoint(
-            self.checkpoint, self.network, self.optimizer, self.settings, self.step, self.curve, average=self.average
-        )
+    def borrow(self, weight: Tensor, bias: Tensor) -> None:
+        """Take these windows (k, stem, stem), (k,) for the first common maps, which training then leaves alone."""
+        if self.step == 0:
+            self.network.borrow(weight.to(self.device), bias.to(self.device))
+            self._start_average()
+        self.network.keep_borrowed(len(bias))
 
-    def train(
-        self,
-        pictures: Sequence[ImagePair],
-        held: Sequence[ImagePair],
-        *,
-        every: int,
-        progress: Progress = lambda step, loss, point: None,
-        stop: Callable[[], bool] = lambda: False,
-    ) -> None:
-        """Take the steps that are left, or those until `stop` says so, and save at the end of them.
-
-        every: steps between checkpoints and looks at `held`. Raises DataError, DivergedError, SaveError; the last
-        checkpoint stays.
-        """
-        began = time.monotonic() - (self.curve[-1].seconds if self.curve else 0)
-        for batch in read_ahead(functools.partial(self._batch, pictures), range(self.step, self._settings.steps)):
-            loss = self._take_step(batch.to(self.device))
-            if not math.isfinite(loss):
-                raise DivergedError(f"step {self.step}: the loss is {loss}; the last checkpoint stays, lower --rate")
-            is_last = stop() or self.step == self._settings.steps
-            looks = bool(held) and (self.step % every == 0 or self.step == self._settings.steps)
-            if looks:
-                self.curve.append(Point(self.step, *self.look(held), time.monotonic() - began))
-            progress(self.step, loss, self.curve[-1] if looks else None)
-            if is_last or self.step % every == 0:
-                self.save()
-            if is_last:
-                return
+    def words(self, point: Point) -> str:
+        """How far from the teacher."""
+        return f"to the teacher {-point.loss:.2f} dB"
 
     def result(self) -> LightNetwork:
         """The network with the averaged weights."""
@@ -117,7 +85,7 @@ class DistilRun:
         return network
 
     def look(self, held: Sequence[ImagePair]) -> tuple[float, float, float]:
-        """Means over whole pictures: how far from the teacher's, as -PSNR in dB, and SSIM to IR and to VIS."""
+        """Over whole pictures; the first is how far from the teacher's, as -PSNR in dB."""
         network, totals = self.result().eval(), torch.zeros(3)
         for picture in held:
             triple = self._read(picture.ir)
@@ -131,43 +99,38 @@ class DistilRun:
         far, ssim_ir, ssim_vis = (totals / len(held)).tolist()
         return far, ssim_ir, ssim_vis
 
-    def _take_step(self, batch: Tensor) -> float:
-        """One step of Adam; the loss before it. What is drawn depends on seed and step alone."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self._settings, self.step)
-        ir, vis, wanted = _parts(batch)
+    def loss(self, batch: Batch) -> Tensor:
+        """Of crops, with the rules that whole pictures follow."""
+        (ir, vis, wanted), windows = _parts(batch[0]), batch[1]
         rng = np.random.default_rng((self._settings.seed, self.step, 1))
-        wanted = _inner(wanted, self.network.shape.margin)
-        loss, _ = distil_loss(self.network, (ir, vis), wanted, self.step, rng)
-        self.optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), LARGEST_GRADIENT)
-        self.optimizer.step()
-        self.step += 1
-        self._remember()
-        return float(loss.detach())
+        averaged = None if self.network.shape.layers else self.network.averaged(windows.float() / 255)
+        network = functools.partial(self.network, averaged=averaged)
+        return distil_loss(network, (ir, vis), _inner(wanted, self.network.shape.margin), self.step, rng)[0]
 
     @torch.no_grad()
-    def _remember(self) -> None:
+    def stepped(self) -> None:
         """Move the average of the weights towards them, faster in the first steps."""
         kept = min(MEMORY, self.step / (self.step + 9))
         for name, value in self.network.state_dict().items():
             self.average[name].lerp_(value, 1 - kept)
 
-    def _batch(self, pictures: Sequence[ImagePair], step: int) -> Tensor:
-        """(N, 3, S + 2 margin, S + 2 margin) uint8: crops of IR, VIS and the teacher's, flipped alike."""
-        size, rng = (
-            self._settings.crop + 2 * self.network.shape.margin,
-            np.random.default_rng((self._settings.seed, step)),
-        )
-        crops = [self._crop(pictures[int(rng.integers(len(pictures)))], size, rng) for _ in range(self._settings.batch)]
-        return torch.from_numpy(np.stack(crops))
+    def batch(self, pairs: Sequence[ImagePair], step: int) -> Batch:
+        """(N, 3, S + 2 margin, S + 2 margin) uint8: crops of IR, VIS and the teacher's, flipped alike.
 
-    def _crop(self, picture: ImagePair, size: int, rng: np.random.Generator) -> Luma:
-        triple = self._read(picture.ir)
-        top, left = (int(rng.integers(side - size + 1)) for side in triple.shape[1:])
-        down, across = (int(k) for k in rng.choice((-1, 1), 2))
-        return triple[:, top : top + size, left : left + size][:, ::down, ::across]
+        And windows of the whole pictures they are from, (N, 2, places, stem^2) uint8: the rules look at those.
+        """
+        shape, rng = self.network.shape, np.random.default_rng((self._settings.seed, step))
+        size = self._settings.crop + 2 * shape.margin
+        triples = [self._read(pairs[int(rng.integers(len(pairs)))].ir) for _ in range(self._settings.batch)]
+        crops = [_crop(triple, size, rng) for triple in triples]
+        windows = [[windows_of(x, shape.stem, BLOCK, PLACES, rng) for x in triple[:2]] for triple in triples]
+        return torch.from_numpy(np.stack(crops)), torch.from_numpy(np.array(windows))
+
+
+def _crop(triple: Luma, size: int, rng: np.random.Generator) -> Luma:
+    top, left = (int(rng.integers(side - size + 1)) for side in triple.shape[1:])
+    down, across = (int(k) for k in rng.choice((-1, 1), 2))
+    return triple[:, top : top + size, left : left + size][:, ::down, ::across]
 
 
 def _parts(batch: Tensor) -> tuple[Tensor, Tensor, Tensor]:

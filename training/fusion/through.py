@@ -48,11 +48,15 @@ class Through(nn.Module):
         return Fused(picture, shares[2] + shares[4], shares[3] + shares[5])
 
 
-def fused_common(common_ir: Tensor, common_vis: Tensor) -> Tensor:
-    """Eq. 9: the weighted average of the maps that are active in both sources, the larger value of the others."""
-    active_ir, active_vis = ((x > 0).float().mean((2, 3), keepdim=True) for x in (common_ir, common_vis))
-    is_averaged = torch.minimum(active_ir, active_vis) >= ACTIVITY_RATIO
+def fused_common(common_ir: Tensor, common_vis: Tensor, averaged: Tensor | None = None) -> Tensor:
+    """Eq. 9: the weighted average of the maps that are active in both sources, the larger value of the others.
+
+    averaged: which these are, (N, maps) bool, where the maps are of crops and the rule is of whole pictures.
+    """
+    if averaged is None:
+        active_ir, active_vis = ((x > 0).float().mean((2, 3)) for x in (common_ir, common_vis))
+        averaged = torch.minimum(active_ir, active_vis) >= ACTIVITY_RATIO
     total_ir, total_vis = (x.sum(1, keepdim=True) for x in (common_ir, common_vis))
     share = total_ir / (total_ir + total_vis + TINY)
     average = share * common_ir + (1 - share) * common_vis
-    return torch.where(is_averaged, average, torch.maximum(common_ir, common_vis))
+    return torch.where(averaged[:, :, None, None], average, torch.maximum(common_ir, common_vis))

@@ -75,15 +75,15 @@ def test_a_finished_run_is_exported_again_with_its_numbers_and_another_rule(pair
 
 
 def test_ctrl_c_leaves_a_checkpoint_and_no_model(pairs, tmp_path, monkeypatch, capfd):
-    taken = Run._take_step
+    loss = Run.loss
 
-    def interrupted(self, ir, vis):
+    def interrupted(self, batch):
         if self.step == 0:
             signal.raise_signal(signal.SIGINT)
-        return taken(self, ir, vis)
+        return loss(self, batch)
 
     assert threading.current_thread() is threading.main_thread()
-    monkeypatch.setattr(Run, "_take_step", interrupted)
+    monkeypatch.setattr(Run, "loss", interrupted)
     with pytest.raises(SystemExit) as caught:
         call("ifcnn", "--pairs", pairs, "-o", tmp_path / "model", *SMALL)
     assert caught.value.code == 130

@@ -11,8 +11,8 @@ from training.metrics.correlation import scd
 from training.metrics.ms_ssim import ms_ssim
 from training.metrics.ssim import fusion_ssim
 
-PAIRS = "05", "09"
-"""Small ones of TNO: the full network takes a second for each."""
+PAIRS = "05", "09", "37"
+"""Small ones of TNO: the full network takes a second for each. In the last one a map is not averaged that mostly is."""
 
 
 @pytest.fixture(scope="module")
@@ -30,13 +30,27 @@ def drawn(real_data):
 
 def test_its_pictures_are_near_the_full_models(drawn):
     psnr = [10 * np.log10(255**2 / np.mean((full.astype(float) - light) ** 2)) for _, _, full, light in drawn]
-    assert np.mean(psnr) >= 29, psnr  # see docs/light.md: 31 over half of TNO
+    assert np.mean(psnr) >= 33, psnr  # see docs/light.md: 34.3 over all of TNO
+    assert min(psnr) >= 31, psnr
 
 
 @pytest.mark.parametrize("metric", [fusion_ssim, scd, ms_ssim])
 def test_it_keeps_95_percent_of_what_is_measured(drawn, metric):
     full, light = (np.mean([metric(ir, vis, both[k]) for ir, vis, *both in drawn]) for k in (0, 1))
     assert light >= 0.95 * full
+
+
+def test_its_rules_change_with_the_full_models(real_data):
+    """The map of the full one that changes most, and the light one's that was fitted to it."""
+    found = []
+    for name, which in ((DEFAULT, 32), (LIGHT, 0)):
+        fuser = open_fuser(name, backend="cpu", threads=1)
+        pairs = [
+            [read_luma(real_data / "tno" / kind / f"{pair}.png") for kind in ("ir", "vis")] for pair in ("09", "37")
+        ]
+        found.append([bool(fuser.fuse_next(*pair, None)[1].averaged[which]) for pair in pairs])
+        fuser.close()
+    assert found[0] == found[1] == [True, False]
 
 
 def test_it_is_what_the_command_makes():
