@@ -43,9 +43,10 @@ def settings(**changed):
     return Settings(**{"steps": 10, "batch": 1, "crop": 48, "rate": 3e-3, "cooldown": 0.5, **changed})
 
 
-def open_run(folder, *, start=None, shape=SHAPE, teacher="t", **changed):
+def open_run(folder, *, start=None, shape=SHAPE, teacher="t", borrow=0, **changed):
     folder.mkdir(exist_ok=True)
-    return DistilRun(folder, settings(**changed), shape, teacher=teacher, device=torch.device("cpu"), start=start)
+    how = {"teacher": teacher, "device": torch.device("cpu"), "start": start, "borrow": borrow}
+    return DistilRun(folder, settings(**changed), shape, **how)
 
 
 def same(a, b):
@@ -78,6 +79,48 @@ def test_a_run_of_other_settings_is_not_resumed(pictures, tmp_path, changed):
     open_run(tmp_path / "run", steps=1).train(pictures, [], every=1)
     with pytest.raises(CheckpointError, match="resume with the same options or give another folder"):
         open_run(tmp_path / "run", **{"steps": 1, **changed})
+
+
+def test_crops_take_the_rules_of_their_whole_pictures(tmp_path):
+    import cv2
+
+    path = tmp_path / "flat.png"
+    cv2.imwrite(str(path), np.repeat(np.array([10, 200, 100], np.uint8), SIDE)[:, None].repeat(SIDE, 1))
+    run = open_run(tmp_path / "run")
+    crops, windows = run.batch([ImagePair(path, path, SIDE, SIDE)], 0)
+    assert [set(part.flatten().tolist()) for part in crops[0]] == [{10}, {200}, {100}]
+    assert [set(part.flatten().tolist()) for part in windows[0]] == [{10}, {200}]
+    run.borrow(torch.full((1, 6, 6), 0.1), torch.tensor([-0.1]))
+    black = torch.zeros_like(windows)
+    assert run.network.averaged(windows / 255)[0, 0]
+    assert not run.network.averaged(black / 255)[0, 0]
+    assert run.loss((crops, windows)) != run.loss((crops, black))
+
+
+def test_a_run_that_is_cut_off_goes_on_from_its_last_checkpoint(pictures, tmp_path, monkeypatch):
+    loss = DistilRun.loss
+
+    def failing(self, batch):
+        if self.step == 5:
+            raise MemoryError
+        return loss(self, batch)
+
+    monkeypatch.setattr(DistilRun, "loss", failing)
+    with pytest.raises(MemoryError):
+        open_run(tmp_path / "run").train(pictures, [], every=2)
+    assert open_run(tmp_path / "run").step == 4
+
+
+def test_a_resumed_run_keeps_the_windows_it_has(pictures, tmp_path):
+    first = open_run(tmp_path / "run", borrow=2)
+    first.borrow(torch.full((2, 6, 6), 0.02), torch.full((2,), -0.3))
+    first.train(pictures, [], every=1, stop=lambda: True)
+    assert first.network.common.stem.weight[:2].unique().tolist() == pytest.approx([0.02])
+    again = open_run(tmp_path / "run", borrow=2)
+    again.borrow(torch.ones(2, 6, 6), torch.ones(2))
+    assert same(again.network.state_dict(), first.network.state_dict())
+    with pytest.raises(CheckpointError, match="same options"):
+        open_run(tmp_path / "run", borrow=3)
 
 
 def test_a_run_starts_from_another_light_model(tmp_path):
