@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +74,8 @@ class Fuser(Protocol):
     def start(self, *, follows: bool) -> Flight:
         """Begin a run of pairs. follows: they are of one stream, as for `fuse_next`; False: each as by `fuse`.
 
-        One flight at a time; starting another, `fuse` or `fuse_next` forget the one before.
+        One flight at a time; starting another, `fuse` or `fuse_next` forget the one before. Each pair is done as soon
+        as it can be; for as many as can be in a time see `start_abreast`.
         """
         ...
 
@@ -102,6 +103,20 @@ class Flight(Protocol):
         In a flight of `PictureFuser.start_on_device` a `DevicePicture` stands for it.
         """
         ...
+
+
+@runtime_checkable
+class AbreastFuser(Protocol):
+    """A fuser that does more pairs in a time side by side than one after the other, each of them later."""
+
+    def start_abreast(self, *, follows: bool) -> Flight:
+        """As `Fuser.start`, with the same pictures to the bit."""
+        ...
+
+
+def start_abreast(fuser: Fuser, *, follows: bool) -> Flight:
+    """A run of pairs through a fuser, as many in a time as it can do; for those who do not wait for each."""
+    return fuser.start_abreast(follows=follows) if isinstance(fuser, AbreastFuser) else fuser.start(follows=follows)
 
 
 class SerialFlight:

@@ -11,6 +11,9 @@ import os
 MOST_DECODING = 4
 """Threads of one decoder. Each holds a picture back and in memory, and two decoders run side by side."""
 
+MOST_ABREAST = 4
+"""Pairs of a light network fused side by side. Each takes memory of its own, and must wait for those before it."""
+
 
 def cores() -> int:
     """Cores that this process may use, by its affinity where the system has one."""
@@ -25,6 +28,15 @@ def network_threads(given: int = 0) -> int:
     Fewer would leave it the slowest stage: at VGA the light model takes three times what both codecs take together.
     """
     return given or cores()
+
+
+def pairs_abreast(threads: int) -> int:
+    """Pairs of a light network that so many threads of it fuse side by side.
+
+    A thread a pair: two threads within a pair wait for each other at each operator. On two cores a pair of 640x480 then
+    takes 8 ms instead of 11 to 13, one of 1280x720 29 instead of 36.
+    """
+    return min(threads, MOST_ABREAST)
 
 
 def decoder_threads(given: int = 0) -> int:

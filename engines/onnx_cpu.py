@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.base import BackendError, CrotalusError, Luma, Picture, SerialFlight, StreamState
-from engines.cores import network_threads
+from engines.base import BackendError, CrotalusError, Flight, Luma, Picture, SerialFlight, StreamState
+from engines.cores import network_threads, pairs_abreast
 from engines.model import ModelError, ModelInfo
+from engines.onnx_flight import OnnxFlight
 from engines.rules import averaged_maps, next_threshold
 
 if TYPE_CHECKING:
@@ -23,6 +24,12 @@ BYTES_PER_PIXEL = 1500
 """Peak memory of the full network: 1470 measured at 640x480, 1060 at 1280x720."""
 FULL_MAPS, LEAST_BYTES = 128, 250
 """Memory falls with the maps, to what a light network takes: 154 a pixel measured at 640x480, 185 at 1920x1080."""
+LIGHT_MAPS = 16
+"""Most maps of a model whose pairs are fused side by side; a heavier one keeps all threads busy with one pair."""
+ABREAST_BYTES = 10**9
+"""That pairs side by side may take together."""
+Buffers = tuple[Luma, Luma]
+"""Infrared and visible as the network takes them, with their margins."""
 
 
 class TooLargeError(CrotalusError, MemoryError):
@@ -38,8 +45,11 @@ class OnnxFuser:
         """threads: of the network, 0 for one per core. Raises ModelError, BackendError."""
         self.info = info
         self.name = f"{info.name} on cpu"
-        self._session: onnxruntime.InferenceSession | None = _open_session(info, threads)
-        self._padded: tuple[Luma, Luma] | None = None
+        self._threads = network_threads(threads)
+        self._session: onnxruntime.InferenceSession | None = _open_session(info, self._threads)
+        self._narrow: onnxruntime.InferenceSession | None = None
+        self._flight: OnnxFlight | None = None
+        self._padded: Buffers | None = None
         self._checked: tuple[int, int] | None = None
 
     def fuse(self, ir: Luma, vis: Luma) -> Luma:
@@ -60,48 +70,81 @@ class OnnxFuser:
         return fused, None if averaged is None else StreamState(averaged)
 
     def start(self, *, follows: bool) -> SerialFlight:
-        """A run of pairs, one after the other."""
+        """A run of pairs, one after the other, each on all threads: the least delay."""
         return SerialFlight(self, follows=follows)
 
+    def start_abreast(self, *, follows: bool) -> Flight:
+        """See `base.AbreastFuser`: a light model fuses several pairs side by side, others as by `start`."""
+        pairs = pairs_abreast(self._threads)
+        if pairs < 2 or not 0 < self.info.maps <= LIGHT_MAPS:  # 0: of a graph that tells nothing of its maps
+            return self.start(follows=follows)
+        if self._session is None:
+            raise ValueError("this fuser is closed; open another")
+        if self._flight is not None:
+            self._flight.close()
+        if self._narrow is None:  # each run has a thread of its own; the rest of the threads helps all of them
+            self._narrow = _open_session(self.info, self._threads - pairs + 1)
+        self._flight = OnnxFlight(self, pairs, follows=follows)
+        return self._flight
+
     def close(self) -> None:
-        """Give the network's memory back."""
-        self._session, self._padded = None, None
+        """Give the network's memory back, when what is under way is done."""
+        if self._flight is not None:
+            self._flight.close()
+        self._session, self._narrow, self._flight, self._padded = None, None, None, None
 
     def _run(self, ir: Luma, vis: Luma, averaged: NDArray[np.bool_] | None) -> tuple[Luma, NDArray[np.bool_] | None]:
         if self._session is None:
             raise ValueError("this fuser is closed; open another")
         self._check_memory(ir.shape[0], ir.shape[1])
-        height, width = ir.shape
-        padded_ir, padded_vis = self._pad(ir, vis)
-        feed = {"ir": padded_ir[None], "vis": padded_vis[None]}
+        self._padded = self._pad(ir, vis, self._padded)
         if self.info.kind == "graph":
+            height, width = ir.shape
+            feed = {"ir": self._padded[0][None], "vis": self._padded[1][None]}
             return self._session.run(["fused"], feed)[0][0, :height, :width], None
-        threshold = next_threshold(averaged, maps=self.info.maps, ratio=self.info.activity_ratio)
-        fused, activity = self._session.run(["fused", "activity"], {**feed, "threshold": threshold})
-        return fused[0, :height, :width], averaged_maps(activity[0], threshold)
+        threshold = self._threshold(averaged)
+        fused, activity = _fused(self._session, self._padded, ir.shape, threshold)
+        return fused, averaged_maps(activity, threshold)
 
-    def _pad(self, ir: Luma, vis: Luma) -> tuple[Luma, Luma]:
-        """Both pictures with the model's margin, reflected, and filled up to its multiple, in buffers kept."""
+    def _run_narrow(
+        self, padded: Buffers, shape: tuple[int, ...], threshold: NDArray[np.float32]
+    ) -> tuple[Luma, NDArray[np.float32]]:
+        """Fused luma and activity on the calling thread; several may call."""
+        assert self._narrow is not None, "a flight outlived its fuser"
+        return _fused(self._narrow, padded, shape, threshold)
+
+    def _threshold(self, averaged: NDArray[np.bool_] | None) -> NDArray[np.float32]:
+        return next_threshold(averaged, maps=self.info.maps, ratio=self.info.activity_ratio)
+
+    def _pad(self, ir: Luma, vis: Luma, into: Buffers | None = None) -> Buffers:
+        """Both pictures with the model's margin, reflected, and filled up to its multiple; in these buffers if fit."""
         height, width = ir.shape
         rows, columns = (reflected(n, self.info.margin, self.info.multiple) for n in (height, width))
         shape = (len(rows), len(columns))
-        if self._padded is None or self._padded[0].shape != shape:
-            self._padded = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
+        if into is None or into[0].shape != shape:
+            into = np.empty(shape, np.uint8), np.empty(shape, np.uint8)
         top = left = self.info.margin
-        for buffer, luma in zip(self._padded, (ir, vis), strict=True):
+        for buffer, luma in zip(into, (ir, vis), strict=True):
             inside = buffer[top : top + height]
             inside[:, left : left + width] = luma
             inside[:, :left] = luma[:, columns[:left]]
             inside[:, left + width :] = luma[:, columns[left + width :]]
             buffer[:top] = inside[rows[:top]]
             buffer[top + height :] = inside[rows[top + height :]]
-        return self._padded
+        return into
+
+    def _room(self, height: int, width: int) -> int:
+        """Pairs of this size that may be fused side by side, by their memory; 1 at the least."""
+        return max(1, min(ABREAST_BYTES, available_memory()) // self._bytes(height, width))
+
+    def _bytes(self, height: int, width: int) -> int:
+        """Memory that a pair takes at most."""
+        return height * width * max(LEAST_BYTES, BYTES_PER_PIXEL * (self.info.maps or FULL_MAPS) // FULL_MAPS)
 
     def _check_memory(self, height: int, width: int) -> None:
         if self._checked == (height, width):
             return
-        maps = self.info.maps or FULL_MAPS
-        needed, free = height * width * max(LEAST_BYTES, BYTES_PER_PIXEL * maps // FULL_MAPS), available_memory()
+        needed, free = self._bytes(height, width), available_memory()
         if needed > free:
             raise TooLargeError(
                 f"{width}x{height}: the network needs about {needed / 2**30:.1f} GB for it, {free / 2**30:.1f} GB "
@@ -125,13 +168,22 @@ def reflected(length: int, margin: int, multiple: int) -> NDArray[np.intp]:
     return np.minimum(folded, period - folded).astype(np.intp)
 
 
+def _fused(
+    session: onnxruntime.InferenceSession, padded: Buffers, shape: tuple[int, ...], threshold: NDArray[np.float32]
+) -> tuple[Luma, NDArray[np.float32]]:
+    """Fused luma of this shape and the activity of each map (M,)."""
+    feed = {"ir": padded[0][None], "vis": padded[1][None], "threshold": threshold}
+    fused, activity = session.run(["fused", "activity"], feed)
+    return fused[0, : shape[0], : shape[1]], activity[0]
+
+
 def _open_session(info: ModelInfo, threads: int) -> onnxruntime.InferenceSession:
     try:
         import onnxruntime
     except ImportError as error:
         raise BackendError(f"backend cpu: {error}; pip install onnxruntime") from error
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = network_threads(threads)
+    options.intra_op_num_threads = threads
     # Its threads would spin between two operators and two pictures: at 640x480 the light model then takes 72 ms of two
     # cores instead of 41, and what it wastes is what decoders and encoder need.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")

@@ -1,7 +1,8 @@
-"""The two tables between a video's limited luma range and the full range that everything inside works on."""
+"""Between a video's limited luma range and the full range that everything inside works on: as tables, and quickly."""
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -26,6 +27,23 @@ TO_FULL = _table((np.arange(256) - BLACK) * (255 / (WHITE - BLACK)))
 
 TO_LIMITED = _table(np.arange(256) * ((WHITE - BLACK) / 255) + BLACK)
 """(256,) uint8, full-range luma to limited range 16..235. `TO_LIMITED[TO_FULL[y]] == y` for every y in 16..235."""
+
+_GAIN = 255 / (WHITE - BLACK)
+# Products rounded and clipped, with SIMD: twice as fast as a table. No product of a whole number lies midway between
+# two levels, where OpenCV would round otherwise than `_table`.
+_FULL = np.array([[_GAIN, -BLACK * _GAIN]])
+_LIMITED = np.array([[1 / _GAIN, BLACK]])
+
+
+def to_full(luma: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`TO_FULL[luma]`, (H, W) uint8, in a new array."""
+    return np.asarray(cv2.transform(luma, _FULL), np.uint8)
+
+
+def lay_limited(into: NDArray[np.uint8], luma: NDArray[np.uint8]) -> None:
+    """Write `TO_LIMITED[luma]`, (H, W) uint8, into an array of this shape, whose rows may lie apart."""
+    cv2.transform(luma, _LIMITED, dst=into)
+
 
 LIMITED = Levels(TO_FULL, TO_LIMITED)
 """Both, for pictures in a device's memory."""

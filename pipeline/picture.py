@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import cv2
 import numpy as np
 from av.video.format import VideoFormat
@@ -11,7 +13,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from pipeline.frames import Colour, Frame, OutputError, StreamInfo
-from pipeline.luma import TO_LIMITED
+from pipeline.luma import lay_limited
 
 NEUTRAL = 128
 """Chroma of a gray picture."""
@@ -36,6 +38,9 @@ def _chroma_table(factor: float) -> NDArray[np.uint8]:
     values = np.floor((np.arange(256) - NEUTRAL) * factor + NEUTRAL + 0.5)
     return np.clip(values, 0, 255).astype(np.uint8)
 
+
+Lay = Callable[[NDArray[np.uint8], NDArray[np.uint8]], object]
+"""Writes samples, the second, into an array of their shape, the first."""
 
 _CHROMA_TO_LIMITED = _chroma_table(CHROMA_SPAN)
 _CHROMA_TO_FULL = _chroma_table(1 / CHROMA_SPAN)
@@ -68,12 +73,12 @@ class Painter:
         layout = "gray" if self._format == "gray" else "yuv444p" if full_size else "yuv420p"
         picture = VideoFrame(self.width, self.height, layout)
         full_range = self.colour.full_range
-        _lay(picture.planes[0], frame.luma, None if full_range else TO_LIMITED)  # type: ignore[arg-type]
+        planes = picture.planes  # asked once: PyAV makes new objects for each answer
+        _lay(planes[0], np.asarray(frame.luma, np.uint8), np.copyto if full_range else lay_limited)
         if layout != "gray":
-            table = _chroma_change(full_size or self._info.colour.full_range, full_range)
+            change = _chroma_change(full_size or self._info.colour.full_range, full_range)
             for k in (0, 1):
-                plane = picture.planes[k + 1]
-                _lay(plane, chroma[k], table) if chroma else _view(plane).fill(NEUTRAL)
+                _lay(planes[k + 1], chroma[k], change) if chroma else _view(planes[k + 1]).fill(NEUTRAL)
         return picture if layout == self._format else self._convert(picture)
 
     def _convert(self, picture: VideoFrame) -> VideoFrame:
@@ -121,22 +126,26 @@ def _padded(side: int, even: bool) -> int:
     return side + side % 2 if even else side
 
 
-def _chroma_change(given_full: bool, wanted_full: bool) -> NDArray[np.uint8] | None:
-    """The table from one chroma range to the other; None where they are the same."""
+def _chroma_change(given_full: bool, wanted_full: bool) -> Lay:
+    """From one chroma range to the other; a copy where they are the same."""
     if given_full == wanted_full:
-        return None
-    return _CHROMA_TO_FULL if wanted_full else _CHROMA_TO_LIMITED
+        return np.copyto
+    table = _CHROMA_TO_FULL if wanted_full else _CHROMA_TO_LIMITED
+    return lambda into, samples: cv2.LUT(samples, table, dst=into)
 
 
-def _lay(plane: VideoPlane, samples: NDArray[np.uint8], table: NDArray[np.uint8] | None) -> None:
-    """Copy samples (h, w) through a table into a plane, and repeat the last column and row into its padding."""
+def _lay(plane: VideoPlane, samples: NDArray[np.uint8], lay: Lay) -> None:
+    """Write samples (h, w), changed on the way, into a plane, and repeat the last column and row into its padding.
+
+    Straight into the plane: a picture in between takes a third as long again.
+    """
     height, width = samples.shape
     view = _view(plane)
+    if (height, width) == view.shape:
+        lay(view, samples)
+        return
     inner = view[:height, :width]
-    if table is None:
-        inner[:] = samples
-    else:
-        cv2.LUT(samples, table, dst=inner)  # straight into the plane: a picture in between takes a third as long again
+    lay(inner, samples)
     view[:height, width:] = inner[:, -1:]
     view[height:] = view[height - 1]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol
 
-from engines.base import Flight, Fuser, Luma
+from engines.base import Flight, Fuser, Luma, start_abreast
 from engines.device_picture import Onto, PictureFuser
 from engines.steady import Steady
 from pipeline.align import Aligned, Geometry, align
@@ -144,7 +144,7 @@ def _shown(luma: Luma | None, aligned: Aligned, options: Options) -> Frame:
 def _start(fuser: Fuser | None, options: Options) -> Flight:
     assert fuser is not None, f"view {options.choice.view} without a fuser"
     if options.onto is None:
-        return fuser.start(follows=options.is_video)
+        return start_abreast(fuser, follows=options.is_video)
     assert isinstance(fuser, PictureFuser), f"{fuser.name} has no pictures on a device"
     return fuser.start_on_device(follows=options.is_video, levels=options.onto.levels, is_gray=options.onto.is_gray)
 

@@ -38,6 +38,7 @@ class Timeline:
         """s per unit of the times in the file."""
         self.encoder_base = (1 / self.rate).limit_denominator(_MPEG4_LIMIT) if counts_frames else self.time_base
         """s per unit of the times the encoder is given."""
+        self._step = None if info.rate is None else max(1, round(1 / info.rate / self.time_base))
         self._waiting: deque[tuple[int, int]] | None = deque() if counts_frames else None
         self._last: int | None = None
         self._gap: int | None = None
@@ -82,6 +83,4 @@ class Timeline:
 
     def _duration(self) -> int:
         """Units of `time_base` the latest picture shows: one frame of the rate, else as long as the one before."""
-        if self._info.rate is not None:
-            return max(1, round(1 / self._info.rate / self.time_base))
-        return self._gap or 1
+        return self._step or self._gap or 1

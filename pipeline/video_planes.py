@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from av.error import FFmpegError
 from av.video.format import VideoFormat
@@ -15,7 +14,7 @@ from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoRef
 from numpy.typing import NDArray
 
 from pipeline.frames import UNSPECIFIED, Colour, InputError
-from pipeline.luma import TO_FULL
+from pipeline.luma import to_full
 
 BT601 = 6
 """Matrix of ITU-R BT.601 (SMPTE 170M) in the code points of H.273: what RGB is converted with."""
@@ -81,6 +80,8 @@ class PlaneReader:
         # RGB goes to YUV number by number: swscale ignores the range of RGB, and would squeeze limited RGB twice.
         self._range = _range(layout.colour.full_range or _is_rgb(VideoFormat(layout.source)))
         self._same = layout.width, layout.height, layout.colour.full_range
+        self._bits = layout.bits
+        self._turn = None if layout.turn == Turn() else layout.turn
         self._direct = layout.format in (layout.source, layout.source.replace("yuvj", "yuv"))
 
     def read(self, frame: VideoFrame) -> tuple[Luma, Chroma]:
@@ -93,10 +94,11 @@ class PlaneReader:
         self.changed += not same
         if not (same and self._direct):
             frame = self._convert(frame)
-        luma = self._luma(frame.planes[0])
-        chroma = (plane_view(frame.planes[1]), plane_view(frame.planes[2])) if self.layout.format == "yuv420p" else None
-        turn = self.layout.turn
-        if turn is None or turn == Turn():
+        planes = frame.planes  # asked once: PyAV makes new objects for each answer
+        luma = self._luma(planes[0])
+        chroma = (plane_view(planes[1]), plane_view(planes[2])) if self.layout.format == "yuv420p" else None
+        turn = self._turn
+        if turn is None:
             return luma, chroma
         return _turned(luma, turn), chroma and (_turned(chroma[0], turn), _turned(chroma[1], turn))
 
@@ -105,11 +107,11 @@ class PlaneReader:
         return (frame.width, frame.height, _is_full_range(frame)) == self._same
 
     def _luma(self, plane: VideoPlane) -> Luma:
-        if self.layout.bits == 16:
+        if self._bits == 16:
             return _counts(plane, self.layout.format)
         if self.layout.colour.full_range:
             return plane_view(plane)
-        return cv2.LUT(plane_view(plane), TO_FULL)  # type: ignore[return-value]
+        return to_full(plane_view(plane))
 
     def _convert(self, frame: VideoFrame) -> VideoFrame:
         """The frame in the layout's size, pixel format and range, by swscale."""
@@ -166,7 +168,7 @@ def plane_view(plane: VideoPlane, dtype: str = "u1") -> NDArray[np.uint8]:
     rows = np.frombuffer(plane, np.uint8).reshape(plane.height, abs(stride))  # type: ignore[call-overload]
     if stride < 0:  # bottom-up AVI; PyAV hands out the buffer from its lowest address, the bottom row
         rows = rows[::-1]
-    view = rows[:, : plane.width * np.dtype(dtype).itemsize].view(dtype)
+    view = rows[:, : plane.width] if dtype == "u1" else rows[:, : plane.width * np.dtype(dtype).itemsize].view(dtype)
     view.flags.writeable = False
     return view
 

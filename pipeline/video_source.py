@@ -100,7 +100,8 @@ class VideoSource:
         if self._iterated:
             raise RuntimeError("frames() of a source can be iterated once; open it again")
         self._iterated = True
-        ledger, time_base, to_end = Ledger(self._info.rate), self._info.time_base, True
+        ledger, to_end = Ledger(self._info.rate), True
+        above, below = self._info.time_base.as_integer_ratio()  # quotients round as fractions do, ten times as fast
         for frame, pts in self._timed(self._from_start()):
             if self._start_pts is not None and pts < self._start_pts:
                 continue
@@ -108,8 +109,8 @@ class VideoSource:
                 to_end = False
                 break
             luma, chroma = self._reader.read(frame)
-            time = float(pts * time_base)
-            ledger.add(time, float((frame.duration or 0) * time_base) if self._is_timed else 0.0)
+            time = pts * above / below
+            ledger.add(time, (frame.duration or 0) * above / below if self._is_timed else 0.0)
             yield Frame(luma, chroma, pts, time, ledger.count - 1)
         if self._file.is_closed:
             return

@@ -6,6 +6,7 @@ import os
 import platform
 from pathlib import Path
 
+from engines.cores import decoder_threads, network_threads, pairs_abreast
 from engines.model import version
 
 INSTRUCTIONS = (
@@ -34,6 +35,13 @@ def versions() -> dict[str, str]:
 
     codec = ".".join(map(str, library_versions["libavcodec"]))
     return {**{package: version(package) for package in PACKAGES}, "libavcodec": codec}
+
+
+def threads(given: int = 0) -> str:
+    """Of each part of a run on a CPU, for so many that were asked for; 0 for none: what suits the cores."""
+    network, encoder = network_threads(given), str(given) if given else "its own"
+    abreast = f" ({pairs} pairs abreast if it is light)" if (pairs := pairs_abreast(network)) > 1 else ""
+    return f"network {network}{abreast}, each decoder {decoder_threads(given)}, encoder {encoder}"
 
 
 def cores() -> int:

@@ -20,6 +20,8 @@ class Limit:
     """The stage that takes longest alone."""
     slowest_ms: float
     took_ms: float
+    at_once_ms: float | None = None
+    """What all stages take at the same time, each for itself; None if that was not measured."""
 
     @property
     def reached(self) -> float:
@@ -31,6 +33,11 @@ class Limit:
         """Share of the speed of the slowest stage alone."""
         return self.slowest_ms / self.took_ms
 
+    @property
+    def of_at_once(self) -> float | None:
+        """Share of the speed of all stages at the same time, each for itself: what is missing is the pipeline's own."""
+        return None if self.at_once_ms is None else self.at_once_ms / self.took_ms
+
     def __str__(self) -> str:
         """E.g. `limited by fusing, 20.1 ms alone; a pair takes 24.3 ms: 83 % of what is possible`."""
         alone = "of work for each" if self.by.startswith("all") else "alone"
@@ -40,15 +47,24 @@ class Limit:
             else f" ({self.slowest} alone {self.slowest_ms:.2f} ms: {100 * self.of_slowest:.0f} % of its speed)"
         )
         took = f"a pair takes {self.took_ms:.2f} ms: {100 * self.reached:.0f} % of what is possible"
+        if self.of_at_once is not None:
+            took += f", {100 * self.of_at_once:.0f} % of what all stages reach side by side"
         return f"limited by {self.by}, {self.least_ms:.2f} ms {alone}{slowest}; {took}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         numbers = {k: round(v, 4) if isinstance(v, float) else v for k, v in asdict(self).items()}
-        return {**numbers, "reached": round(self.reached, 4), "of_slowest": round(self.of_slowest, 4)}
+        shares = {"reached": self.reached, "of_slowest": self.of_slowest, "of_at_once": self.of_at_once}
+        return {**numbers, **{name: None if share is None else round(share, 4) for name, share in shares.items()}}
 
 
-def limit_of(took_ms: float, wall_ms: Mapping[str, float], cpu_ms: Mapping[str, float], cores: int) -> Limit:
+def limit_of(
+    took_ms: float,
+    wall_ms: Mapping[str, float],
+    cpu_ms: Mapping[str, float],
+    cores: int,
+    at_once_ms: float | None = None,
+) -> Limit:
     """The limit of a pair that took so long, from what each stage takes alone on all cores.
 
     Stages run beside each other, so none can be beaten by less than the slowest of them takes, nor by less than the
@@ -60,4 +76,4 @@ def limit_of(took_ms: float, wall_ms: Mapping[str, float], cpu_ms: Mapping[str, 
         by, least = f"all {cores} cores" if cores > 1 else "the one core", shared
     else:
         by, least = WORDS[slowest], wall_ms[slowest]
-    return Limit(by, least, WORDS[slowest], wall_ms[slowest], took_ms)
+    return Limit(by, least, WORDS[slowest], wall_ms[slowest], took_ms, at_once_ms)

@@ -13,7 +13,7 @@ from pipeline.stats import Stats
 
 Stage = Literal["decode", "fuse", "encode"]
 STAGES: tuple[Stage, ...] = ("decode", "fuse", "encode")
-"""What is measured alone, too: both inputs at once, the fuser, the encoder."""
+"""What is measured alone, too: decoding both inputs, the middle of the line, the encoder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Row:
     pairs: int = 0
     """Timed in the repeat in the middle."""
     alone: dict[Stage, Alone] = field(default_factory=dict)
+    at_once: Alone = field(default_factory=Alone)
+    """All of them at the same time, each for itself."""
     weights: str | None = None
     """The first digits of the network's hash."""
     cores: int = 1
@@ -100,7 +102,8 @@ class Row:
             return None
         wall: dict[str, float] = {stage: median(self.alone[stage].wall_ms) for stage in STAGES}
         cpu: dict[str, float] = {stage: median(self.alone[stage].cpu_ms) for stage in STAGES}
-        return limit_of(1e3 / self.fps, wall, cpu, self.cores)
+        at_once = median(self.at_once.wall_ms) if self.at_once.wall_ms else None
+        return limit_of(1e3 / self.fps, wall, cpu, self.cores, at_once)
 
     def __str__(self) -> str:
         """E.g. `640x480 plain mean: 210.50 frames/s over 20 pairs`."""
@@ -117,5 +120,6 @@ class Row:
             "cpu_ms_of_repeats": [round(ms, 4) for ms in self.cpu_ms_of_repeats],
             "spread": None if self.spread is None else round(self.spread, 4),
             "alone": {stage: alone.to_json() for stage, alone in self.alone.items()},
+            "at_once": self.at_once.to_json(),
             "limit": limit.to_json() if limit else None,
         }  # fmt: skip

@@ -21,6 +21,7 @@ from pipeline.bench.plan import Ears, Plan
 from pipeline.bench.row import STAGES, Alone, Row, Turn
 from pipeline.bench.timed import WARM_UP, timed
 from pipeline.device_job import Hwaccel, decoder_of
+from pipeline.frames import Frame
 from pipeline.job import Job, Opened
 
 RIVALS = ("mean", "laplacian")
@@ -28,7 +29,7 @@ RIVALS = ("mean", "laplacian")
 DEFAULT_RATE = Fraction(25)
 """Frames a second of it, and of inputs that do not say."""
 ALONE = 1 / 3
-"""Of the time of a run through the pipeline, for each stage alone."""
+"""Of the time of a run through the pipeline, for the fuser alone."""
 
 
 def bench(
@@ -97,6 +98,7 @@ class _Group:
         self._stop, self._ears, self._watch = stop, ears, watch
         self._turns: dict[str, list[Turn]] = {}
         self._alone: dict[str, dict[str, Alone]] = {}
+        self._frames: dict[str, list[Frame]] = {}
         self._decode = Alone()
         self._blend_fps: list[float] = []
         self._work_ms: dict[str, float] = {}
@@ -152,24 +154,39 @@ class _Group:
         yield
 
     def _each_alone(self, of: str) -> Iterator[None]:
-        """Decoding, then of each fuser that works in the host's memory the fuser and the encoder."""
-        plan, job = self._plan, self._job
-        pairs, seconds = plan.frames, plan.seconds * ALONE
+        """Decoding, then of each fuser that works in the host's memory the rest, all of the pairs of its own turn.
+
+        As many pairs as the pipeline took, for one part of a video is harder to code than another.
+        """
+        job, stop = self._job, self._stop
         self._ears.on_step(f"decoding alone, {of}")
-        self._decode.add(*alone.decoding(job, pairs, seconds))
+        most = max(turns[-1].pairs for turns in self._turns.values())
+        self._decode.add(*alone.decoding(job, most, stop))
         yield
-        self._pictures = self._pictures or alone.pictures_of(job)
+        self._pictures = pictures = self._pictures or alone.pictures_of(job, most + WARM_UP)
         for fuser in self._fusers:
-            if decoder_of(job, fuser) is not None:
+            if decoder_of(job, fuser) is not None or stop.is_set():
                 continue
             self._ears.on_step(f"{fuser.name} alone, {of}")
-            costs = self._alone.setdefault(fuser.name, {"fuse": Alone(), "encode": Alone()})
-            (wall, cpu), fused = alone.fusing(fuser, self._pictures, pairs, seconds)
-            costs["fuse"].add(wall, min(cpu, self._work(fuser, seconds)))
-            costs["encode"].add(*alone.encoding(job, self._pictures, fused, pairs, seconds))
+            pairs, costs = self._turns[fuser.name][-1].pairs, self._alone.setdefault(fuser.name, _parts())
+            wall, cpu = self._fusing(fuser)
+            costs["fuse"].add(wall, min(cpu, self._work(fuser)))
+            frames = self._frames[fuser.name]
+            costs["encode"].add(*alone.encoding(job, pictures, frames, pairs, stop))
+            costs["at once"].add(*alone.at_once(job, fuser, pictures, frames, pairs, stop))
             yield
 
-    def _work(self, fuser: Fuser, seconds: float) -> float:
+    def _fusing(self, fuser: Fuser) -> alone.Cost:
+        """Of the middle of the line; the frames that it makes are kept to be encoded."""
+        assert self._pictures is not None
+        pairs, wanted = self._turns[fuser.name][-1].pairs, 0
+        if fuser.name not in self._frames:
+            wanted = min(pairs + WARM_UP, len(self._pictures.pairs))
+        cost, frames = alone.fusing(self._job, fuser, self._pictures, pairs, self._plan.seconds * ALONE, wanted)
+        self._frames.setdefault(fuser.name, frames)
+        return cost
+
+    def _work(self, fuser: Fuser) -> float:
         """CPU ms a pair on one thread, measured once; infinite where there is no such fuser."""
         if fuser.name not in self._work_ms:
             self._work_ms[fuser.name] = math.inf
@@ -177,7 +194,9 @@ class _Group:
             lean = self._lean(fuser)
             if lean is not None:
                 try:
-                    self._work_ms[fuser.name] = alone.fusing(lean, self._pictures, self._plan.frames, seconds)[0][1]
+                    seconds = self._plan.seconds * ALONE
+                    cost, _ = alone.fusing(self._job, lean, self._pictures, self._plan.frames, seconds)
+                    self._work_ms[fuser.name] = cost[1]
                 finally:
                     lean.close()
         return self._work_ms[fuser.name]
@@ -197,10 +216,15 @@ class _Group:
             row.weights = _weights(fuser)
             if costs := self._alone.get(fuser.name):
                 row.alone = {stage: self._decode if stage == "decode" else costs[stage] for stage in STAGES}
+                row.at_once = costs["at once"]
             yield row
         if self._blend_fps:
             pairs = max(turns[-1].pairs for turns in self._turns.values())
             yield Row(NAME, *size, None, preset, self._blend_fps, pairs=pairs)
+
+
+def _parts() -> dict[str, Alone]:
+    return {name: Alone() for name in ("fuse", "encode", "at once")}
 
 
 def _weights(fuser: Fuser) -> str | None:

@@ -77,10 +77,12 @@ def stages(rows: Sequence[Row]) -> Table:
         table.add_row(stage, *(_times(row.stats, stage) for row in rows))
     if any(row.alone for row in rows):
         table.add_section()
-        names = ("decode both, alone", "fuse, alone", "encode, alone")
+        names = ("decode both, alone", "sync to compose, alone", "encode, alone")
         for name, stage in zip(names, STAGES, strict=True):
             table.add_row(name, *(_ms(median(row.alone[stage].wall_ms)) if row.alone else "-" for row in rows))
         table.add_row("CPU of these three", *(_work(row) for row in rows))
+        table.add_row("the three side by side", *(_ms(median(row.at_once.wall_ms or [math.nan])) for row in rows))
+        table.add_row("CPU of them then", *(_ms(median(row.at_once.cpu_ms or [math.nan])) for row in rows))
     table.add_section()
     table.add_row("a pair in the pipeline", *(_ms(1e3 / row.fps) for row in rows))
     table.add_row("CPU of it", *(_ms(median(row.cpu_ms_of_repeats or [math.nan])) for row in rows))
@@ -100,6 +102,7 @@ def foot(result: Result) -> Iterator[str]:
     machine = result.machine
     anchors = ", ".join(f"{name} a second: {median(values):.1f}" for name, values in result.anchors.items() if values)
     yield f"{machine['processor']}, {machine['cores']} cores, {machine['instructions']}; {anchors}"
+    yield f"threads: {result.settings['threads']}"
     sizes = dict.fromkeys((row.width, row.height) for row in result.rows)
     if (rates := result.anchors.get(COPYING)) and sizes:
         took = (f"{width}x{height} {2 * width * height / median(rates) / 1e6:.3f} ms" for width, height in sizes)

@@ -10,8 +10,8 @@ from typing import Any
 
 from engines.base import CrotalusError, Fuser
 from engines.trt import Precision
-from pipeline.bench import alone
-from pipeline.bench.facts import machine, versions
+from pipeline.bench.anchors import copying, multiplying
+from pipeline.bench.facts import machine, threads, versions
 from pipeline.bench.ffmpeg import NAME
 from pipeline.bench.further import Runner
 from pipeline.bench.growth import pixels_of
@@ -23,8 +23,8 @@ from pipeline.bench.run import measure, rivals_and
 from pipeline.bench.spec import Spec
 
 ANCHORS: dict[str, Callable[[], float]] = {
-    COPYING: alone.copying,
-    "multiplying matrices, GFLOP": alone.multiplying,
+    COPYING: copying,
+    "multiplying matrices, GFLOP": multiplying,
 }
 """What tells two machines, or one machine on two days, apart without this program; of a second."""
 
@@ -131,8 +131,7 @@ def _settings(order: Order) -> dict[str, Any]:
     inputs = [f"{Path(name).name} ({Path(name).stat().st_size} bytes)" if Path(name).is_file() else name
               for name in plan.inputs or ()]  # fmt: skip
     told["seconds"] = None if plan.seconds == float("inf") else plan.seconds
-
     return {
-        "inputs": inputs or "synthetic", **told, "precision": order.precision,
+        "inputs": inputs or "synthetic", **told, "threads": threads(plan.threads), "precision": order.precision,
         NAME: plan.blend.version if plan.blend else "none",
     }  # fmt: skip

@@ -6,7 +6,9 @@ import pytest
 
 from pipeline.frames import Colour
 from pipeline.luma import TO_FULL, TO_LIMITED
+from pipeline.picture import Painter
 from pipeline.sink import SinkSettings
+from pipeline.video_planes import plane_view
 from tests.pipeline.sink_media import make_frame, make_info, read_planes, write_all
 
 LOSSLESS = SinkSettings(codec="ffv1")
@@ -97,6 +99,17 @@ def test_odd_size_is_padded_by_repetition_and_noted(tmp_path, codec):
     assert abs(y[:, -1] - y[:, -2]).mean() < 4  # noise 8 apart, so other columns differ by about 70
     assert len(notes) == 1
     assert "67x65 is stored as 68x66" in notes[0]
+
+
+@pytest.mark.parametrize("full_range", [True, False])
+@pytest.mark.parametrize("size", [(47, 64), (48, 63), (47, 63)])
+def test_one_odd_side_is_padded_as_well_as_two(size, full_range):
+    luma = np.random.default_rng(4).integers(0, 256, size, dtype=np.uint8)
+    info = make_info(size[1], size[0], colour=Colour(full_range=full_range))
+    picture = Painter(info, "yuv420p", even=True, full_range=full_range).paint(make_frame(luma))
+    wanted = luma if full_range else TO_LIMITED[luma]
+    padding = [(0, side % 2) for side in size]
+    np.testing.assert_array_equal(plane_view(picture.planes[0]), np.pad(wanted, padding, "edge"))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 2), (67, 65)])

@@ -5,7 +5,10 @@ import time
 
 import pytest
 
+from engines.base import SerialFlight
+from pipeline.align import Geometry
 from pipeline.frames import InputError
+from pipeline.live.composer import Composer
 from pipeline.stats import Stats
 from pipeline.stream import Options, fused_frames, run
 from pipeline.sync import SyncPolicy, SyncReport
@@ -189,3 +192,23 @@ def test_a_fuser_with_three_pairs_under_way_loses_none_and_keeps_the_order(count
     assert [(int(frame.luma[0, 0]), frame.index) for frame in frames] == [(k, k) for k in range(count)]
     assert fuser.most == min(count, 3)
     assert stats.stages["fuse"].count == count
+
+
+class Abreast(ThreeAtOnce):
+    """Several pairs side by side for those who ask for as many as can be, else one at a time."""
+
+    def start_abreast(self, *, follows):
+        return super().start(follows=follows)
+
+    def start(self, *, follows):
+        self.most = 1
+        return SerialFlight(self, follows=follows)
+
+
+def test_a_file_is_fused_several_pairs_abreast_and_a_live_picture_as_soon_as_it_can_be():
+    fuser = Abreast()
+    sources = (FakeSource(name, 20).frames() for name in ("ir", "vis"))
+    frames = fused_frames(*sources, fuser, Options(), 0.02, SyncReport(), Stats())
+    assert [int(frame.luma[0, 0]) for frame in frames] == list(range(10 + 10))
+    assert fuser.most == 3
+    assert Composer(fuser, Geometry()).depth == 1

@@ -1,5 +1,6 @@
 """Fusing at a smaller height: detail of VIS keeps its full size, whatever the sizes, the rig, or what is shown."""
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 
 import cv2
@@ -96,6 +97,19 @@ def test_a_smooth_change_arrives_where_it_belongs():
     small = cv2.resize(np.tile(rise, (400, 1)), (40, 134), interpolation=cv2.INTER_AREA)
     result = carried(np.rint(50 + small).astype(np.uint8), np.full((134, 40), 50, np.uint8), vis)
     assert np.abs(result[:, 2:-2] - (50 + rise[2:-2])).max() <= 1
+
+
+def test_pictures_of_several_sizes_and_threads_do_not_meet_in_what_is_kept():
+    cases = [(noise(60, 80, seed=k), noise(60, 80, seed=k + 9), noise(height, width, seed=k + 18))
+             for k, (height, width) in enumerate([(120, 160), (90, 120), (120, 160), (100, 140)])]  # fmt: skip
+    first = [carried(*case) for case in cases]
+    with ThreadPoolExecutor(4) as threads:
+        for _ in range(10):
+            for was, now in zip(first, threads.map(lambda case: carried(*case), cases), strict=True):
+                np.testing.assert_array_equal(now, was)
+    for (fused, vis, whole), was in zip(cases, first, strict=True):  # none of them was written to by a later one
+        change = cv2.resize(fused.astype(np.int16) - vis, whole.shape[::-1], interpolation=cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(was, np.clip(whole + change, 0, 255))
 
 
 @pytest.mark.parametrize("reference", ["vis", "ir"])

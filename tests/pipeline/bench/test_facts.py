@@ -2,6 +2,7 @@
 
 import os
 
+import engines.cores
 from pipeline.bench import facts, whole
 from pipeline.bench.facts import machine, versions
 from pipeline.bench.row import Row
@@ -26,6 +27,12 @@ def test_a_system_that_does_not_tell_is_no_error(monkeypatch, tmp_path):
 def test_only_cores_that_may_be_used_count(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 3, 5}, raising=False)
     assert machine()["cores"] == "3"
+
+
+def test_threads_are_those_that_the_parts_of_a_run_take(monkeypatch):
+    monkeypatch.setattr(engines.cores, "cores", lambda: 8)
+    assert facts.threads() == "network 8 (4 pairs abreast if it is light), each decoder 4, encoder its own"
+    assert facts.threads(1) == "network 1, each decoder 1, encoder 1"
 
 
 def test_versions_are_those_installed():

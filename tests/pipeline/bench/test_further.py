@@ -33,6 +33,9 @@ class Watched(VisFuser):
             self.stop.set()
         return super().fuse(ir, vis)
 
+    def start_abreast(self, *, follows):
+        raise AssertionError("a live picture is to be there as soon as it can be")
+
     def start(self, *, follows):
         flight, watched = super().start(follows=follows), self
 

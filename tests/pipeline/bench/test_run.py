@@ -12,6 +12,7 @@ from pipeline.bench.ffmpeg import Blend
 from pipeline.bench.row import STAGES, Alone, Row, Turn
 from pipeline.bench.show import summary
 from pipeline.frames import InputError
+from pipeline.source import open_source
 from pipeline.stats import Stats
 from pipeline.synthetic import Scene, write_pair
 from tests.pipeline.fakes import VisFuser
@@ -101,16 +102,36 @@ def test_stages_alone_are_measured_in_every_repeat_and_set_the_limit(pair):
     slowest = max(median(row.alone[stage].wall_ms) for stage in STAGES)
     assert row.limit.slowest_ms == slowest
     assert row.limit.took_ms == 1e3 / median(row.fps_of_repeats)
+    assert len(row.at_once.wall_ms) == 2
+    assert row.limit.at_once_ms == median(row.at_once.wall_ms) > 0
     told = row.to_json()
     assert told["limit"]["least_ms"] >= round(slowest, 4) > 0
     assert len(told["alone"]["encode"]["ms"]) == len(told["fps_of_repeats"]) == 2
+
+
+def test_what_is_encoded_alone_is_what_the_pipeline_encoded(pair, monkeypatch):
+    """As many pairs as it took, from the first on: one part of a video is harder to code than another."""
+    taken, encoded = [], run.alone.encoding
+
+    def encoding(job, pictures, frames, pairs, stop):
+        taken.append(([frame.luma.tobytes() for frame in frames], pairs))
+        return encoded(job, pictures, frames, pairs, stop)
+
+    monkeypatch.setattr(run.alone, "encoding", encoding)
+    (row,) = measure(Plan(pair, [None], 20, repeats=2, is_alone=True), [VisFuser()])
+    with open_source(pair[1]) as vis:
+        lumas = [frame.luma.tobytes() for frame in vis.frames()]
+    assert taken == 2 * [(lumas, 5)]
+    assert (len(lumas), row.timed) == (8, 5)
 
 
 def test_the_work_of_a_fuser_is_that_on_one_thread_measured_once(pair, monkeypatch):
     """More threads also burn time on waiting for each other, which is no work."""
     lean = [Named("one thread")]
     costs = {"many threads": (5.0, 9.0), "one thread": (8.0, 8.0)}
-    monkeypatch.setattr(run.alone, "fusing", lambda fuser, pictures, *_: (costs[fuser.name], [pictures.aligned[0].vis]))
+    monkeypatch.setattr(
+        run.alone, "fusing", lambda job, fuser, pictures, *_: (costs[fuser.name], [pictures.pairs[0].vis])
+    )
     (row,) = measure(Plan(pair, [None], 3, repeats=2, is_alone=True), [Named("many threads")],
                      lean=lambda fuser: lean.pop())  # fmt: skip
     assert (row.alone["fuse"].wall_ms, row.alone["fuse"].cpu_ms) == ([5, 5], [8, 8])
