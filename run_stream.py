@@ -54,7 +54,7 @@ with leaving_at_once():  # these take the better part of a second
     from pipeline.job import Job, Opened, run_job
     from pipeline.json_file import check_json_path, write_json
     from pipeline.progress import Progress, account_of, summary
-    from pipeline.rigging import clock_offset, clock_rate, rigging_of
+    from pipeline.rigging import clock_offset, clock_rate, reference_of, rigging_of
     from pipeline.sink import SinkSettings
     from pipeline.stats import Stats
     from pipeline.stream import Result
@@ -92,7 +92,9 @@ def fuse(
         float | None, typer.Option(help="Largest distance of a pair, s.  [default: half a period of the slower]")
     ] = None,
     gap: Annotated[Gap, typer.Option(help="Visible frame without a partner: drop it, or hold the last IR.")] = "drop",
-    reference: Annotated[Reference, typer.Option(help="Whose grid the output has.")] = "vis",
+    reference: Annotated[
+        Reference | None, typer.Option(help="Whose grid the output has.  [default: the rig's, or vis]")
+    ] = None,
     rig: RigOption = None,
     depth: DepthOption = None,
     shift: Annotated[
@@ -125,12 +127,13 @@ def fuse(
 ) -> None:
     """Fuse two recorded inputs into one video, image or folder of images."""
     rigging = rigging_of(rig, depth)
+    grid = reference_of(reference, rigging)
     job = Job(
         ir, vis, out,
         policy=SyncPolicy(
             clock_offset(offset, rigging, ir, vis), tolerance, gap, clock_rate(offset, rigging, ir, vis)
         ),
-        geometry=Geometry(reference, parse_size(size) if size else None, parse_shift(shift), rigging, work_height),
+        geometry=Geometry(grid, parse_size(size) if size else None, parse_shift(shift), rigging, work_height),
         tint="gray" if gray else "vis", choice=Choice(view, weight, hot_level), palette=palette,
         gain=parse_gain(
             agc or "percentile", parse_region(agc_region) if agc_region else None, is_for_8bit=agc is not None

@@ -20,7 +20,7 @@ LONG_ARROW = 0.04
 """Of the picture's width, that the longest but a few arrows take."""
 ROW = 18
 """px, of a view."""
-NAME, BAR, VALUE = 170, 210, 80
+NAME, BAR, VALUE = 170, 210, 110
 """px, of the names, of a camera's bars, and of the numbers after them."""
 
 
@@ -126,11 +126,11 @@ def _bar(side: SideOfView, x: int, y: int, most: float, *, is_kept: bool) -> str
     length = BAR * min(side.rms_px / most, 1.0)
     kind = "kept" if is_kept else "outlier"
     parts = [f'<rect class="{kind}" x="{x}" y="{y}" width="{length:.1f}" height="{ROW - 6}"/>']
-    text = f"{side.rms_px:.3g}"
+    text = f"{side.rms_px:.2g}"
     if side.held_out_px is not None:
         tick = x + BAR * min(side.held_out_px / most, 1.0)
         parts.append(f'<path class="tick" d="M{tick:.1f} {y - 2}v{ROW - 2}"/>')
-        text += f" | {side.held_out_px:.3g}"
+        text += f" | {side.held_out_px:.2g}"
     return "".join([*parts, f'<text x="{x + BAR + 6}" y="{y + 11}">{text}</text>'])
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration.findings import CameraFindings, TargetFindings
-from calibration.gate import LEAST_OVERLAP, LEAST_SHARE, MOST_DIFFER, MOST_SIGMA
+from calibration.gate import LEAST_OVERLAP, LEAST_SHARE, MOST_DIFFER, MOST_SIGMA, most_off
 from calibration.rig import Rig
 from calibration.scene import ENOUGH, MOST_APART
 from calibration.verdict import MOST_ERROR_PERCENT, MOST_FOCAL_PERCENT, MOST_OVERLAY_PERCENT
@@ -117,13 +117,14 @@ def plane_readings(rig: Rig) -> list[Reading]:
     if (residual := q.pop("residual_px", None)) is not None:
         rows.append(Reading("residual of the parts, median", f"{residual:.2f} px"))
     for key, name, most in (
-        ("corner_sigma_px", "where the corners are laid", MOST_SIGMA),
-        ("frames_apart_px", "frames differ at the corners by", MOST_APART),
-        ("estimators_apart_px", "two estimators differ at the corners by", MOST_DIFFER),
+        ("corner_sigma_px", "where the corners are laid", MOST_SIGMA * side),
+        ("corner_off_px", "by which they may be off, for all that few frames show", most_off(side)),
+        ("frames_apart_px", "frames differ at the corners by", MOST_APART * side),
+        ("estimators_apart_px", "two estimators differ at the corners by", MOST_DIFFER * side),
     ):
         if (px := q.pop(key, None)) is not None:
             more = "give more frames with outlines all over the picture"
-            rows.append(_limited(name, px, "px", most * side, more))
+            rows.append(_limited(name, px, "px", most, more))
     return rows + [Reading(name, f"{value:.4g}") for name, value in q.items() if not name.startswith("clock")]
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from calibration.bend import raster
-from calibration.gate import MOST_SIGMA, doubts, in_px
+from calibration.gate import MOST_SIGMA, doubts, in_px, likely_off, most_off
 from calibration.models import Model, Points, corner_distances, corners, moved
 from calibration.outlines import Plane, View, view_of
 from calibration.patches import (
@@ -34,6 +34,8 @@ MOST_APART = 0.013
 """Of it, by which frames that agree may differ at the corners."""
 FRAMES_TO_BEND = 3
 """Frames that agree, from which `auto` takes a freer map than a similarity."""
+FREER: dict[Model, Model] = {"similarity": "affine", "affine": "homography"}
+"""What a map of fewer frames is held against: how far the next freer one is from it tells what it cannot follow."""
 MOST_BENT = 0.01
 """Of the longer side, by which a better freer map may differ at the corners and be left."""
 ENOUGH = 0.5
@@ -162,7 +164,8 @@ def _combined(
     near = NEAR * side
     at = moved(middle, corners(size))
     kind = _chosen(patches, near, at, len(members), side) if model == "auto" else model
-    M = correction(patches, kind, near, raster(middle, size, fixed))
+    # one frame was laid by all its hints, not only by those that are clear enough to judge it by
+    M = np.eye(3) if len(members) == 1 else correction(patches, kind, near, raster(middle, size, fixed))
     assert M is not None  # each of them has enough patches of its own
     matrix = M @ middle
     sigma = float(np.median(spread(patches, M, kind, near, at)))
@@ -171,6 +174,8 @@ def _combined(
             f"all frames together know the corners to {in_px(sigma)} only, {in_px(MOST_SIGMA * side)} are allowed; "
             "give frames with outlines all over the picture, or another --model"
         )
+    is_few = len(members) < FRAMES_TO_BEND and kind in FREER
+    off = {"corner_off_px": _off_in_few(patches, M, kind, near, at, sigma, side)} if is_few else {}
     apart = [float(np.median(corner_distances(matrix, member.matrix, size))) for member in members]
     is_told = patches.weight > 0
     quality = {
@@ -180,6 +185,7 @@ def _combined(
         "patches_agreeing": agreeing(patches, M, AGREED * side),
         "residual_px": float(np.median(residuals(patches, M)[is_told])),
         "corner_sigma_px": sigma,
+        **off,
         "frames_apart_px": float(np.median(apart)),
         "estimators_apart_px": float(np.median([member.differ for member in members])),
     }
@@ -187,6 +193,23 @@ def _combined(
     whole = matrix if reference == "vis" else np.linalg.inv(matrix)
     H = np.asarray(whole / whole[2, 2], np.float64)
     return Scene(H, kind, tuple(verdicts), tuple(group), quality, places, patches.to[is_told] - places)
+
+
+def _off_in_few(
+    patches: Displacements, matrix: Matrix, model: Model, near: float, at: Points, sigma: float, side: int
+) -> float:
+    """px by which the corners may be off; raises SceneError if that is too much for what few frames show."""
+    freer = correction(patches, FREER[model], near)
+    assert freer is not None
+    apart = float(np.median(np.linalg.norm(moved(freer, at) - moved(matrix, at), axis=1)))
+    off = likely_off(sigma, apart)
+    if not off <= most_off(side):
+        raise SceneError(
+            f"the corners may be off by {in_px(off)}: they are known to {in_px(sigma)}, and {FREER[model]} instead of "
+            f"{model} lays them {in_px(apart)} elsewhere; in fewer than {FRAMES_TO_BEND} frames "
+            f"{in_px(most_off(side))} are allowed; give more frames, of things near and far"
+        )
+    return off
 
 
 def _chosen(patches: Displacements, near: float, at: Points, frames: int, side: int) -> Model:

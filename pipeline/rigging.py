@@ -94,6 +94,11 @@ def rigging_of(path: Path | None, depth: float | None) -> Rigging | None:
     return open_rigging(path, depth)
 
 
+def reference_of(given: Side | None, rigging: Rigging | None) -> Side:
+    """Whose grid the output has: what the user gave, else on whose picture the rig was searched, else visible."""
+    return given or (rigging.rig.reference if rigging else None) or "vis"
+
+
 def clock_offset(given: float | None, rigging: Rigging | None, *inputs: str) -> float:
     """s added to infrared times: what the user gave, else what the rig has, else 0.
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from calibration.findings import findings_path, save_findings
-from calibration.gate import MOST_DIFFER
+from calibration.gate import MOST_DIFFER, most_off
 from calibration.reading import plane_readings
 from calibration.rig import Plane, Rig, RigError, save_rig
 from calibration.verdict import MOST_FOCAL_PERCENT
@@ -158,9 +158,10 @@ def test_a_rig_from_a_scene_tells_its_gate_and_shows_pictures(made, tmp_path):
 
 def test_the_limits_of_a_scene_are_those_of_the_picture_that_was_searched():
     plane = Plane(ir_size=(200, 150), vis_size=(800, 600), H=((4, 0, 0), (0, 4, 0), (0, 0, 1)))
+    quality = {"estimators_apart_px": 1.0, "corner_off_px": 1.0}
     for reference, side in ((None, 800), ("vis", 800), ("ir", 200)):
-        rows = plane_readings(Rig(plane=plane, reference=reference, quality={"estimators_apart_px": 1.0}))
-        assert rows[0].limit == f"at most {MOST_DIFFER * side:.3g}"
+        rows = plane_readings(Rig(plane=plane, reference=reference, quality=quality))
+        assert [row.limit for row in rows] == [f"at most {most:.3g}" for most in (most_off(side), MOST_DIFFER * side)]
 
 
 @pytest.mark.parametrize(

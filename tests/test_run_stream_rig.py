@@ -10,6 +10,10 @@ import numpy as np
 import pytest
 
 from calibration.rig import Plane, Rig, save_rig
+from pipeline.batch.recipe import recipe_of
+from pipeline.batch.task import Task
+from pipeline.live.config import GeometrySection, LiveConfig
+from pipeline.live.session import job_of
 from pipeline.synthetic import Scene, write_pair
 from tests.pipeline.media import write_image
 
@@ -74,6 +78,26 @@ def test_a_rig_of_another_aspect_ratio_writes_nothing(pair, rig, tmp_path):
     assert "vis was calibrated at 96x64, the stream has 96x96" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_the_output_lies_on_the_picture_that_the_rig_was_searched_on(tmp_path):
+    """By `fuse`, and what `live` and `batch` make of the same rig."""
+    plane = Plane(ir_size=(48, 32), vis_size=(96, 64), H=((2, 0, 0.5), (0, 2, 0.5), (0, 0, 1)))
+    save_rig(Rig(plane=plane, reference="ir"), tmp_path / "rig.json")
+    inputs = tmp_path / "ir.png", tmp_path / "vis.png"
+    for path, size in zip(inputs, ((32, 48), (64, 96)), strict=True):
+        write_image(path, np.full(size, 90, np.uint8))
+    for options, side in (((), "ir"), (("--reference", "vis"), "vis")):
+        out = tmp_path / f"{side}.out.png"
+        done = crotalus("fuse", *inputs, "-o", out, "--method", "max", "--rig", tmp_path / "rig.json", *options)
+        assert done.returncode == 0, done.stderr
+        assert lumas(out)[0].shape[:2] == {"ir": (32, 48), "vis": (64, 96)}[side]
+        own = dict(zip(options[::2], options[1::2], strict=True)).get("--reference")
+        section = GeometrySection(rig=str(tmp_path / "rig.json"), reference=own)
+        assert job_of(LiveConfig(geometry=section), may_replace=False).geometry.reference == side
+        named = {} if own is None else {"reference": own}
+        task = Task("ir.mp4", "vis.mp4", "out.mp4", rig=str(tmp_path / "rig.json"), options=named)
+        assert recipe_of(task).job.geometry.reference == side
 
 
 @pytest.mark.parametrize(

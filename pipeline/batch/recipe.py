@@ -23,7 +23,7 @@ from pipeline.encoding import FORMATS, SinkSettings, check_settings
 from pipeline.frames import InputError
 from pipeline.job import Job
 from pipeline.palettes import palette
-from pipeline.rigging import clock_offset, clock_rate, rigging_of
+from pipeline.rigging import clock_offset, clock_rate, reference_of, rigging_of
 from pipeline.sync import Gap, SyncPolicy
 from pipeline.thermal import parse_gain, parse_region
 from pipeline.views import VIEWS, Choice, needs_network
@@ -69,14 +69,14 @@ def recipe_of(task: Task, *, threads: int = 0) -> Recipe:
     given = _Given(task.options)
     rigging = rigging_of(Path(task.rig) if task.rig else None, given.number("depth"))
     region, agc, size, rate = (given.text(name) for name in ("agc_region", "agc", "size", "rate"))
-    gap, reference = given.one_of("gap", get_args(Gap), "drop"), given.one_of("reference", get_args(Reference), "vis")
+    gap, reference = given.one_of("gap", get_args(Gap), "drop"), given.one_of("reference", get_args(Reference), None)
     job = Job(
         task.ir, task.vis, Path(task.out),
         policy=SyncPolicy(clock_offset(task.offset, rigging), given.number("tolerance"), gap,
                           clock_rate(task.offset, rigging)),
         geometry=Geometry(
-            reference, parse_size(size) if size else None, parse_shift(given.text("shift") or "0,0"), rigging,
-            given.whole("work_height"),
+            reference_of(reference, rigging), parse_size(size) if size else None,
+            parse_shift(given.text("shift") or "0,0"), rigging, given.whole("work_height"),
         ),
         tint="gray" if given.fact("gray") else "vis",
         choice=Choice(given.one_of("view", VIEWS, "fused"), given.number("weight", Choice().weight),

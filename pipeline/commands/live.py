@@ -50,7 +50,9 @@ def live(
     backend: Annotated[Backend | None, typer.Option(help="Where the network runs.  [default: auto]")] = None,
     method: Annotated[ClassicalMethod | None, typer.Option(help="A formula on the CPU instead of a model.")] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads of network and encoder, 0: one per core.")] = None,
-    reference: Annotated[Reference | None, typer.Option(help="Whose grid the output has.  [default: vis]")] = None,
+    reference: Annotated[
+        Reference | None, typer.Option(help="Whose grid the output has.  [default: the rig's, or vis]")
+    ] = None,
     size: Annotated[Text, typer.Option(metavar="WxH", help="Output size.  [default: the reference's]")] = None,
     rig: Annotated[
         Text, typer.Option(metavar="FILE", help="Calibrated cameras: infrared is warped onto visible.")

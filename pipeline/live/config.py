@@ -109,7 +109,8 @@ class PairingSection(_Section):
 class GeometrySection(_Section):
     """How the pictures are laid over each other, see `align.Geometry`."""
 
-    reference: Reference = "vis"
+    reference: Reference | None = None
+    """Whose grid the output has; None: the rig's, or vis."""
     size: Size = None
     shift: Point = (0.0, 0.0)
     rig: str | None = None

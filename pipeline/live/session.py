@@ -30,7 +30,7 @@ from pipeline.live.run import LiveJob, LiveRun, Viewers
 from pipeline.live.status import Controls, LiveStatus, Panel
 from pipeline.live.terminal import Notices, Screen, account
 from pipeline.palettes import PALETTES
-from pipeline.rigging import clock_offset, rigging_of
+from pipeline.rigging import clock_offset, reference_of, rigging_of
 from pipeline.thermal import parse_region
 from pipeline.voice import Voice
 
@@ -167,7 +167,7 @@ def job_of(wanted: LiveConfig, *, may_replace: bool) -> LiveJob:
     return LiveJob(
         Pairing(clock_offset(pairing.offset, rigging), pairing.tolerance, pairing.master, pairing.age_limit),
         Geometry(
-            geometry.reference,
+            reference_of(geometry.reference, rigging),
             parse_size(geometry.size) if geometry.size else None,
             geometry.shift,
             rigging,

@@ -66,6 +66,16 @@ def test_bars_are_as_long_as_the_error_and_an_outlier_is_hollow_and_named():
     assert "c outlier" in [text.text for text in elements(svg, "text")]
 
 
+def test_the_numbers_behind_a_bar_end_before_the_next_one():
+    svg = bar_plot([view("a", rms=0.019234, held_out=0.020987)])
+    numbers = [(float(text.get("x")), text.text) for text in elements(svg, "text") if " | " in text.text]
+    bars = [float(bar.get("x")) for bar in elements(svg, "rect")]
+    width = float(ET.fromstring(svg).get("width"))
+    assert [text for _, text in numbers] == ["0.019 | 0.021", "0.038 | 0.021"]
+    for (x, text), end in zip(numbers, (bars[1], width), strict=True):
+        assert x + 7 * len(text) < end  # a digit of 12 px is 7 px wide
+
+
 def test_a_name_cannot_leave_its_place():
     assert "<script" not in bar_plot([view("<script>x</script>")])
     assert [t.text for t in elements(bar_plot([view("a<b>&c")]), "text")][2] == "a<b>&c"

@@ -1,14 +1,21 @@
 import numpy as np
 import pytest
 
+from calibration import register as module
 from calibration.gate import doubts
 from calibration.models import corner_distances
 from calibration.outlines import outlines, view_of
-from calibration.register import register
-from calibration.search import Start, beside
+from calibration.register import CLEAR_LEAD, LOOKS, _lead, register
+from calibration.search import Candidate, Start, beside
 from tests.calibration.scenery import SIZE, pair, similarity
 
 IR_SIZE = 200, 160
+
+
+@pytest.fixture
+def few_looks(monkeypatch):
+    """A third of the time where no place leads; what is not believed of these is not of more, for each is a rival."""
+    monkeypatch.setattr(module, "LOOKS", (5, 10))
 
 
 def start_at(scale, dx, dy):
@@ -43,9 +50,36 @@ def test_the_error_is_of_the_size_that_is_told(found):
 
 def test_two_scenes_that_have_nothing_in_common_are_not_believed():
     H = similarity(1.8, 0, 0, 0, IR_SIZE)
-    for seed in range(2):
-        estimate = register(*map(view_of, pair(20 + seed, H, IR_SIZE, ir_seed=40 + seed)), start=start_at(1.8, 0, 0))
-        assert estimate is None or len(doubts(estimate, SIZE)) >= 2
+    estimate = register(*map(view_of, pair(20, H, IR_SIZE, ir_seed=40)), start=start_at(1.8, 0, 0))
+    assert estimate is None or len(doubts(estimate, SIZE)) >= 2
+
+
+@pytest.mark.parametrize(("rank", "looked"), [(0, LOOKS[0]), (LOOKS[0] + 5, LOOKS[1]), (LOOKS[1], LOOKS[2])])
+def test_more_places_are_told_apart_as_long_as_none_leads(monkeypatch, rank, looked):
+    """The search puts wrong places before the right one: told apart, it leads, and nothing after it is looked at."""
+    H = similarity(1.8, 0, 0, 0, IR_SIZE)
+    wrong = [similarity(1.8, 40 + 4 * n, 0, 0, IR_SIZE) for n in range(LOOKS[-1])]
+    places = [Candidate(matrix, 100.0 - n) for n, matrix in enumerate([*wrong[:rank], H, *wrong[rank:]])]
+    told = []
+
+    def tell_apart(other, reference, place, model):
+        told.append(place)
+        return place._replace(score=30.0 if place.matrix is H else 20.0)
+
+    monkeypatch.setattr(module, "search", lambda *_, **__: places)
+    monkeypatch.setattr(module, "_told_apart", tell_apart)
+    monkeypatch.setattr(module, "_repeated", lambda *_: [])
+    estimate = register(*map(view_of, pair(7, H, IR_SIZE)))
+    assert told == places[:looked]
+    assert corner_distances(estimate.matrix, H, IR_SIZE).max() < 1.0
+    assert estimate.lead == 1.5
+
+
+@pytest.mark.parametrize(("best", "other", "is_clear"), [(3.0, 0.0, True), (3.0, -1.0, True), (0.0, 0.0, False)])
+def test_a_place_that_scores_nothing_is_no_rival_and_does_not_lead(best, other, is_clear):
+    views = [view_of(picture) for picture in pair(7, similarity(1.8, 0, 0, 0, IR_SIZE), IR_SIZE)]
+    places = [Candidate(similarity(1.8, 0, dx, 0, IR_SIZE), score) for dx, score in ((0, best), (90, other))]
+    assert (_lead(places, *views) >= CLEAR_LEAD) == is_clear
 
 
 def test_a_shift_leaves_scale_and_angle():
@@ -55,6 +89,7 @@ def test_a_shift_leaves_scale_and_angle():
     assert corner_distances(estimate.matrix, H, IR_SIZE).max() < 1.0
 
 
+@pytest.mark.usefixtures("few_looks")
 @pytest.mark.parametrize("period", [24, 40])
 def test_on_a_fence_no_place_is_believed(period):
     """Fields of a chessboard in both lights: each place half a period off fits as well."""

@@ -4,9 +4,10 @@ import cv2
 import numpy as np
 import pytest
 
+from calibration import register
 from calibration import scene as module
 from calibration.bend import raster
-from calibration.gate import doubts
+from calibration.gate import doubts, likely_off, most_off
 from calibration.models import corner_distances, fitted, moved
 from calibration.patches import Displacements
 from calibration.register import Estimate
@@ -44,7 +45,8 @@ def frames():
     return [pair(11, H, IR_SIZE), pair(12, H, IR_SIZE, ir_seed=13), pair(14, H, IR_SIZE)]
 
 
-def test_a_frame_that_shows_nothing_in_common_is_left_out(frames):
+def test_a_frame_that_shows_nothing_in_common_is_left_out(frames, monkeypatch):
+    monkeypatch.setattr(register, "LOOKS", (5, 10))  # a third of the time of the one without a place
     seen = []
     found = calibrate_scene(frames, start=START, on_frame=lambda number, verdict: seen.append((number, verdict)))
     assert found.agreeing == (0, 2)
@@ -140,6 +142,40 @@ def test_three_frames_may_show_perspective_and_one_may_not(monkeypatch):
     assert np.median(corner_distances(found.matrix, tilted, IR_SIZE)) < 0.5
     with pytest.raises(SceneError, match=r"homography fits better than similarity and differs by .*--model homo"):
         calibrate(monkeypatch, [bent(2e-4)])
+
+
+def sheared(per_px):
+    """An estimate whose patches follow an affine map that lays the corners a little elsewhere."""
+    good = believed()
+    at = good.patches.at
+    shear = np.array([[1, per_px, -190 * per_px], [0, 1, 0], [0, 0, 1.0]])
+    return replace(good, patches=replace(good.patches, to=moved(shear, at)))
+
+
+def test_few_frames_that_a_freer_map_lays_elsewhere_give_no_map(monkeypatch):
+    """Too little for another model to be chosen, and more than one frame may be off by; three frames may."""
+    monkeypatch.setattr(module, "chosen", lambda *_: "similarity")
+    for count, per_px in ((1, 0.007), (3, 0.04)):
+        found = calibrate(monkeypatch, [sheared(per_px)] * count)
+        assert len(found.agreeing) == count
+        assert ("corner_off_px" in found.quality) == (count == 1)
+        assert found.quality.get("corner_off_px", 0.5) == pytest.approx(0.5, abs=0.2)
+    for count in (1, 2):
+        with pytest.raises(SceneError, match=r"corners may be off by \d\.\d px: .* affine instead of similarity lays"):
+            calibrate(monkeypatch, [sheared(0.04)] * count)
+
+
+def test_of_small_pictures_no_more_is_asked_than_a_px_tells():
+    assert [most_off(side) for side in (160, 1000)] == [1.2, 3.5]
+    assert likely_off(3.0, 8.0) == 5.0  # half of what a freer map lays elsewhere
+
+
+def test_one_frame_is_laid_as_it_was_found(monkeypatch):
+    """Its patches that are clear enough to be judged by are not all that it was laid by."""
+    late = believed(1.0)
+    patches = replace(late.patches, to=late.patches.at - (0.8, 0.0))
+    found = calibrate(monkeypatch, [replace(late, patches=patches)])
+    np.testing.assert_allclose(found.matrix, late.matrix, atol=1e-9)
 
 
 def test_perspective_that_hardly_matters_is_left(monkeypatch):

@@ -11,7 +11,7 @@ from pipeline.align import Geometry, align
 from pipeline.compose import compose
 from pipeline.frames import Frame, InputError, Pair, StreamInfo
 from pipeline.palettes import palette
-from pipeline.rigging import Rigging, clock_offset, open_rigging, rigging_of
+from pipeline.rigging import Rigging, clock_offset, open_rigging, reference_of, rigging_of
 from pipeline.thermal import Agc
 from pipeline.views import Choice, render
 
@@ -133,6 +133,15 @@ def test_pictures_that_cannot_be_laid_over_each_other_are_errors():
         Rigging(RIG).warp((96, 96), VIS, "vis", (0.0, 0.0))
     with pytest.raises(InputError, match="do not meet anywhere"):
         Rigging(RIG).warp(IR, VIS, "vis", (5000.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("given", "own", "grid"), [(None, "ir", "ir"), ("vis", "ir", "vis"), ("ir", None, "ir"), (None, None, "vis")]
+)
+def test_the_grid_is_the_users_else_the_rigs_else_visible(given, own, grid):
+    assert reference_of(given, Rigging(RIG.model_copy(update={"reference": own}))) == grid
+    if own is None:
+        assert reference_of(given, None) == grid
 
 
 def test_a_rig_is_opened_with_its_depth_and_clock(tmp_path):

@@ -20,7 +20,7 @@ from pipeline.frames import InputError
 from pipeline.interrupt import Interrupt
 from pipeline.job import Job, open_pair
 from pipeline.json_file import check_json_path, write_json
-from pipeline.rigging import clock_offset, clock_rate, rigging_of
+from pipeline.rigging import clock_offset, clock_rate, reference_of, rigging_of
 from pipeline.sync import SyncPolicy, SyncReport, anchored, default_tolerance, pair_frames
 from pipeline.thermal import Agc
 from pipeline.voice import Voice
@@ -64,8 +64,9 @@ def check(
         check_json_path(json_file)
     rigging = rigging_of(rig, depth)
     policy = SyncPolicy(clock_offset(offset, rigging, ir, vis), rate=clock_rate(offset, rigging, ir, vis))
-    grid = reference or (rigging.rig.reference if rigging else None) or "vis"
-    job = Job(ir, vis, Path(), policy, Geometry(grid, shift=parse_shift(shift), rigging=rigging))
+    job = Job(
+        ir, vis, Path(), policy, Geometry(reference_of(reference, rigging), shift=parse_shift(shift), rigging=rigging)
+    )
     found: list[tuple[float, Correlation]] = []
     samples: list[Aligned] = []
     with Interrupt() as interrupt:

@@ -121,6 +121,8 @@ def summary(found: Scene, out: Path) -> list[str]:
     ]
     if len(found.verdicts) == 1:
         lines.append("from one frame only; more frames, of things near and far, would show whether it holds")
+    if "corner_off_px" in q:
+        lines.append(f"for all that so few frames show, corners may be off by {q['corner_off_px']:.1f} px")
     return lines
 
 
