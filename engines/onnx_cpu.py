@@ -22,8 +22,8 @@ INPUTS = {"jcae": {"ir", "vis", "threshold"}, "graph": {"ir", "vis"}}
 """Of the graph, for each kind of model."""
 BYTES_PER_PIXEL = 1500
 """Peak memory of the full network: 1470 measured at 640x480, 1060 at 1280x720."""
-FULL_MAPS, LEAST_BYTES = 128, 250
-"""Memory falls with the maps, to what a light network takes: 154 a pixel measured at 640x480, 185 at 1920x1080."""
+FULL_MAPS, LEAST_BYTES = 128, 190
+"""Memory falls with the maps, to what a light network takes: 70 a pixel measured, 185 with blocks of 2x2 px."""
 LIGHT_MAPS = 16
 """Most maps of a model whose pairs are fused side by side; a heavier one keeps all threads busy with one pair."""
 ABREAST_BYTES = 10**9

@@ -64,7 +64,7 @@ class OnnxFlight:
         self._is_over = False
 
     def put(self, ir: Picture, vis: Picture) -> None:
-        """See `Flight`. Raises ValueError, and TooLargeError for what memory does not hold even alone."""
+        """See `Flight`. Raises ValueError; what memory does not hold even alone is told by `get`, in its turn."""
         from engines.onnx_cpu import check_inputs
 
         check_inputs(ir, vis)
@@ -117,11 +117,13 @@ class OnnxFlight:
         """A pair that leaves no memory for another beside it, fused on all threads when those before it are done."""
         self._settle(0)  # then all before it are decided
         pair = _Pair(ir.shape, None)
-        known = self._known if self._follows else None
-        pair.fused, rules = self._fuser._run(ir, vis, known)
-        self._known = rules
-        pair.done.set_result(None)
         self._waiting.append(pair)
+        try:
+            pair.fused, self._known = self._fuser._run(ir, vis, self._known if self._follows else None)
+        except Exception as error:  # raised where the pair is fetched, so that those before it are not lost
+            pair.done.set_exception(error)
+        else:
+            pair.done.set_result(None)
 
     def _fuse(self, pair: _Pair) -> None:
         """On a thread of its own."""

@@ -113,14 +113,16 @@ def _write_graphs(folder: Path) -> None:
         onnx.checker.check_model(str(folder / file), full_check=True)
 
 
-def check(network: Parts, folder: Path, *, margin: int = MARGIN) -> None:
+def check(network: Parts, folder: Path, *, margin: int = MARGIN, multiple: int = 2) -> None:
     """Compare every graph of a folder with the network and the reference rules on random pictures.
 
-    margin: pixels that the network eats at each border. Raises ExportError naming the file that differs.
+    margin: pixels that the network eats at each border. multiple: of which its sides must be. Raises ExportError naming
+    the file that differs.
     """
     rng = np.random.default_rng(0)
-    for height, width in CHECK_SIZES:
-        ir, vis = (textured(rng, height + 2 * margin, width + 2 * margin) for _ in range(2))
+    for size in CHECK_SIZES:
+        height, width = (side + 2 * margin + -(side + 2 * margin) % multiple for side in size)
+        ir, vis = (textured(rng, height, width) for _ in range(2))
         _check_pair(network, folder, np.stack([ir, vis]), np.stack([vis, ir]))
 
 

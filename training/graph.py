@@ -132,18 +132,20 @@ def fuser_graph(slots: Mapping[str, Slot], maps: int) -> onnx.ModelProto:
     return graph.model("fuser", inputs, {"fused": fused, "activity": (TensorProto.FLOAT, ("N", maps))})
 
 
-def add_scaled(graph: Graph, name: str) -> None:
-    """(N, H, W) uint8 -> (N, 1, H, W) float in 0..1."""
-    graph.add("Cast", name, out=f"{name}_float", to=TensorProto.FLOAT)
-    graph.add("Div", f"{name}_float", graph.constant("white", 255, np.float32), out=f"{name}_unit")
-    graph.add("Unsqueeze", f"{name}_unit", graph.constant("axis_channel", [1], np.int64), out=f"{name}_luma")
+def add_scaled(graph: Graph, name: str, *, is_unit: bool = True) -> None:
+    """(N, H, W) uint8 -> (N, 1, H, W) float in 0..1; in 0..255 if not is_unit."""
+    x = graph.add("Cast", name, out=f"{name}_float", to=TensorProto.FLOAT)
+    if is_unit:
+        x = graph.add("Div", x, graph.constant("white", 255, np.float32), out=f"{name}_unit")
+    graph.add("Unsqueeze", x, graph.constant("axis_channel", [1], np.int64), out=f"{name}_luma")
 
 
-def add_bytes(graph: Graph) -> None:
-    """`luma` (N, 1, H, W) float, rounded half to even and clipped -> `fused` (N, H, W) uint8."""
-    graph.add("Squeeze", "luma", graph.constant("axis_channel", [1], np.int64), out="luma_flat")
-    graph.add("Mul", "luma_flat", graph.constant("white", 255, np.float32), out="luma_255")
-    graph.add("Round", "luma_255", out="luma_round")
+def add_bytes(graph: Graph, *, is_unit: bool = True) -> None:
+    """`luma` (N, 1, H, W) float, 0..255 if not is_unit, rounded half to even and clipped -> `fused` (N, H, W) uint8."""
+    x = graph.add("Squeeze", "luma", graph.constant("axis_channel", [1], np.int64), out="luma_flat")
+    if is_unit:
+        x = graph.add("Mul", x, graph.constant("white", 255, np.float32), out="luma_255")
+    graph.add("Round", x, out="luma_round")
     limits = graph.constant("black", 0, np.float32), graph.constant("white", 255, np.float32)
     graph.add("Clip", "luma_round", *limits, out="luma_clip")
     graph.add("Cast", "luma_clip", out="fused", to=TensorProto.UINT8)

@@ -206,10 +206,30 @@ def test_pictures_that_leave_no_memory_for_a_second_are_fused_one_after_the_othe
     fuser.close()
 
 
-def test_pairs_of_1920x1080_are_not_doubled_as_the_peak_of_memory_would_be(fuser, monkeypatch):
+def test_a_pair_too_large_for_memory_does_not_take_those_before_it_along(light, monkeypatch):
+    fuser = OnnxFuser(light, threads=2)
+    small, large = (np.zeros(SIZE, np.uint8),) * 2, (np.zeros((480, 640), np.uint8),) * 2
+    monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 4 * fuser._bytes(*SIZE))
+    flight = fuser.start_abreast(follows=True)
+    flight.put(*small)
+    flight.put(*large)
+    np.testing.assert_array_equal(flight.get(), fuser_alone(light, *small))
+    with pytest.raises(TooLargeError, match="640x480"):
+        flight.get()
+    fuser.close()
+
+
+def fuser_alone(info, ir, vis):
+    fuser = OnnxFuser(info, threads=1)
+    fused = fuser.fuse(ir, vis)
+    fuser.close()
+    return fused
+
+
+def test_pairs_of_large_pictures_are_not_doubled_as_the_peak_of_memory_would_be(fuser, monkeypatch):
     monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 1 << 40)
-    assert fuser._room(1080, 1920) == 1
-    assert fuser._room(720, 1280) >= 2
+    assert fuser._room(2160, 3840) == 1
+    assert fuser._room(1080, 1920) == 2
     monkeypatch.setattr(onnx_cpu, "available_memory", lambda: 2 * fuser._bytes(720, 1280) - 1)
     assert fuser._room(720, 1280) == 1
 

@@ -16,7 +16,7 @@ from training.command import Parser, progress_bar, say
 from training.data import DataError, ImagePair, find_pairs, split
 from training.distil.borrow import borrowed_windows, kept_windows
 from training.distil.export import export
-from training.distil.network import BLOCK, Shape
+from training.distil.network import Shape
 from training.distil.run import DistilRun
 from training.distil.teacher import read_triple, small_size, teacher_pictures
 from training.export import read_metrics
@@ -154,7 +154,7 @@ def _borrowed(
     given: argparse.Namespace, teacher: ModelInfo, pictures: Sequence[ImagePair], path: Path
 ) -> tuple[Tensor, Tensor]:
     triples = [read_triple(picture.ir) for picture in pictures[:LOOKED_AT]]
-    how = {"most": given.borrow, "side": given.stem, "block": BLOCK, "seed": given.seed, "threads": given.threads}
+    how = {"most": given.borrow, "side": given.stem, "seed": given.seed, "threads": given.threads}
     return kept_windows(path, lambda: borrowed_windows(teacher, triples, **how))
 
 

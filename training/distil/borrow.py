@@ -63,14 +63,14 @@ def kept_windows(path: Path, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple
 
 
 def borrowed_windows(
-    teacher: ModelInfo, pictures: Sequence[Luma], *, most: int, side: int, block: int, seed: int, threads: int = 0
+    teacher: ModelInfo, pictures: Sequence[Luma], *, most: int, side: int, seed: int, threads: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Weights (k, side, side) and biases (k,) of the windows, k <= most, that stand for the teacher's changing maps.
 
     pictures: (2 or more, H, W), IR and VIS first. k is less where fewer of the teacher's maps change their rule. The
     positive part of a window is of the size of luma, 0..1. threads: of the teacher, 0 for one a core.
     """
-    windows, is_on, averaged = _seen(teacher, pictures, side, block, np.random.default_rng(seed), threads)
+    windows, is_on, averaged = _seen(teacher, pictures, side, np.random.default_rng(seed), threads)
     chosen = _changing(averaged, most)
     if not chosen:
         return torch.zeros(0, side, side), torch.zeros(0)
@@ -80,20 +80,23 @@ def borrowed_windows(
 
 
 def _seen(
-    teacher: ModelInfo, pictures: Sequence[Luma], side: int, block: int, rng: np.random.Generator, threads: int
+    teacher: ModelInfo, pictures: Sequence[Luma], side: int, rng: np.random.Generator, threads: int
 ) -> tuple[Tensor, Tensor, NDArray[np.bool_]]:
     """Windows (n, side^2) in 0..1, whether each of the teacher's maps is on there (n, maps); rules (pictures, maps)."""
     encode = open_graph(Path(teacher.path("encoder_common.onnx")), threads=threads)
-    windows, is_on, averaged = [], [], []
+    block, (windows, is_on, averaged) = teacher.multiple, ([], [], [])
     for picture in pictures:
         shares = []
         for luma in picture[:2]:
-            luma = luma[: luma.shape[0] // 2 * 2, : luma.shape[1] // 2 * 2]
+            luma = luma[: luma.shape[0] // block * block, : luma.shape[1] // block * block]
             maps = encode({"luma": luma[None, None].astype(np.float32) / 255})[0][0] > 0
             shares.append(maps.mean((1, 2)))
             cut = (luma.shape[0] // block - maps.shape[1]) // 2  # blocks that the teacher loses at a border
             rows, columns = (rng.integers(n, size=POSITIONS) for n in maps.shape[1:])
-            first = [block * (k + cut) - (side - block) // 2 for k in (rows, columns)]
+            first = [
+                np.clip(block * (k + cut) - (side - block) // 2, 0, n - side)
+                for k, n in zip((rows, columns), luma.shape, strict=True)
+            ]
             places = np.lib.stride_tricks.sliding_window_view(luma, (side, side))
             windows.append(places[first[0], first[1]].reshape(POSITIONS, -1))
             is_on.append(maps[:, rows, columns].T)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 
 from engines import rules
 from engines.model import ModelError, ModelInfo, sha256
-from training.distil.graph import BOTH, light_graphs
-from training.distil.network import BLOCK, LightNetwork, Shape
+from training.distil.graph import BOTH, LEVELS, light_graphs
+from training.distil.network import LightNetwork, Shape
 from training.export import check
 from training.graph import WEIGHTS, read_slots
 from training.model_folder import put_model, refuse_strangers
@@ -43,10 +44,10 @@ def export(
         for file, model in light_graphs(read_slots(build / WEIGHTS), shape).items():
             (build / file).write_bytes(model.SerializeToString())
             onnx.checker.check_model(str(build / file), full_check=True)
-        check(network, build, margin=shape.margin)
+        check(network, build, margin=shape.margin, multiple=shape.block)
         info = ModelInfo(
             name=name,
-            multiple=BLOCK,
+            multiple=shape.block,
             margin=shape.margin,
             maps=shape.maps,
             activity_ratio=rules.ACTIVITY_RATIO,
@@ -65,8 +66,8 @@ def window_weights(network: LightNetwork) -> dict[str, NDArray[np.float32]]:
     weights = {name: value.detach() for name, value in network.state_dict().items()}
     for name, value in weights.items():
         if name.endswith("stem.weight"):
-            weights[name] = torch.nn.functional.pixel_shuffle(value, BLOCK)
-    weights |= _both({name: weights[f"decoder.{name}"] for name in FIRST})
+            weights[name] = torch.nn.functional.pixel_shuffle(value, network.shape.block)
+    weights |= _both({name: weights[f"decoder.{name}"] for name in FIRST}) | _levels(weights)
     return {name: np.ascontiguousarray(value.numpy()) for name, value in weights.items()}
 
 
@@ -81,15 +82,25 @@ def _both(first: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     }
 
 
+def _levels(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The first layers for luma in 0..255, the last one that gives it."""
+    stems = {f"{LEVELS}.{name}": value for name, value in weights.items() if ".stem." in name}
+    last = {f"{LEVELS}.{name}": value for name, value in weights.items() if name.startswith("decoder.last.")}
+    stems = {name: value / 255 if name.endswith("weight") else value for name, value in stems.items()}
+    return stems | {name: 255 * value if ".last.1." in name else value for name, value in last.items()}
+
+
 def load_light(model_folder: Path) -> LightNetwork:
     """The light network of an exported model, its shape read from its tensors. Raises ModelError."""
     path = model_folder / WEIGHTS
     try:
-        weights = {name: torch.from_numpy(x) for name, x in load_file(path).items() if not name.startswith(BOTH)}
+        weights = {
+            name: torch.from_numpy(x) for name, x in load_file(path).items() if not name.startswith((BOTH, LEVELS))
+        }
+        network = LightNetwork(_shape(weights))
         for name, value in weights.items():
             if name.endswith("stem.weight"):
-                weights[name] = torch.nn.functional.pixel_unshuffle(value, BLOCK)
-        network = LightNetwork(_shape(weights))
+                weights[name] = torch.nn.functional.pixel_unshuffle(value, network.shape.block)
         network.load_state_dict(weights)
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{path}: cannot be read ({error}); export the model again") from error
@@ -99,9 +110,10 @@ def load_light(model_folder: Path) -> LightNetwork:
 
 
 def _shape(weights: dict[str, torch.Tensor]) -> Shape:
-    maps, _, side, _ = weights["common.stem.weight"].shape
+    maps, _, stem, _ = weights["common.stem.weight"].shape
     layers, depth = (
         sum(name.startswith(prefix) and name.endswith(".1.bias") for name in weights)
         for prefix in ("common.layers.", "decoder.layers.")
     )
-    return Shape(maps, BLOCK * side, layers, len(weights["decoder.common.1.bias"]), depth)
+    block, width = math.isqrt(len(weights["decoder.last.1.bias"])), len(weights["decoder.common.1.bias"])
+    return Shape(block, maps, stem, layers, width, depth)

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 import onnx
 from onnx import TensorProto
 
-from training.distil.network import BLOCK, Shape
+from training.distil.network import Shape
 from training.graph import BRANCHES, Graph, Port, Slot, add_bytes, add_scaled, common_rule
 
 BOTH = "decoder.both"
 """In the file of weights: the decoder's layers `common` and `private` as one, for the fuser's graph."""
+
+LEVELS = "levels"
+"""In the file of weights: stems that take luma in 0..255 and a last layer that gives it, for that graph, too."""
 
 
 def light_graphs(slots: Mapping[str, Slot], shape: Shape) -> dict[str, onnx.ModelProto]:
@@ -38,13 +41,13 @@ def _decoder_graph(slots: Mapping[str, Slot], shape: Shape) -> onnx.ModelProto:
 def _fuser_graph(slots: Mapping[str, Slot], shape: Shape) -> onnx.ModelProto:
     graph = Graph(slots)
     for name in ("ir", "vis"):
-        add_scaled(graph, name)
-        _encode(graph, shape, f"{name}_luma", f"private_{name}", f"private_{name}")
-        _encode(graph, shape, f"{name}_luma", "common", f"common_{name}")
+        add_scaled(graph, name, is_unit=False)
+        _encode(graph, shape, f"{name}_luma", f"private_{name}", f"private_{name}", stem=LEVELS)
+        _encode(graph, shape, f"{name}_luma", "common", f"common_{name}", stem=LEVELS)
     graph.add("Max", "private_ir", "private_vis", out="private")  # Eq. 8
     common_rule(graph)
     _decode_both(graph, shape)
-    add_bytes(graph)
+    add_bytes(graph, is_unit=False)
     picture: Port = (TensorProto.UINT8, ("N", "H", "W"))
     inputs: dict[str, Port] = {"ir": picture, "vis": picture, "threshold": (TensorProto.FLOAT, (shape.maps,))}
     outputs: dict[str, Port] = {
@@ -54,10 +57,10 @@ def _fuser_graph(slots: Mapping[str, Slot], shape: Shape) -> onnx.ModelProto:
     return graph.model("fuser", inputs, outputs)
 
 
-def _encode(graph: Graph, shape: Shape, x: str, branch: str, out: str) -> str:
-    """Features of luma (N, 1, H, W). Names carry `out`, as the common branch is run twice."""
-    last = f"{out}/stem/relu" if shape.layers else out
-    x = graph.add("Relu", graph.conv(x, f"{branch}.stem", f"{out}/stem", strides=[BLOCK] * 2), out=last)
+def _encode(graph: Graph, shape: Shape, x: str, branch: str, out: str, *, stem: str = "") -> str:
+    """Features of luma (N, 1, H, W). Names carry `out`, as the common branch is run twice. stem: of which weights."""
+    last, layer = f"{out}/stem/relu" if shape.layers else out, f"{stem}.{branch}.stem".lstrip(".")
+    x = graph.add("Relu", graph.conv(x, layer, f"{out}/stem", strides=[shape.block] * 2), out=last)
     for k in range(shape.layers):
         last = out if k == shape.layers - 1 else f"{out}/{k}/relu"
         x = graph.add("Relu", _separable(graph, x, f"{branch}.layers.{k}", f"{out}/{k}", shape.maps), out=last)
@@ -76,16 +79,17 @@ def _decode_both(graph: Graph, shape: Shape) -> str:
     Compilers of engines are not given it, as they know no Concat.
     """
     both = graph.add("Concat", "common", "private", out="decoder/stacks", axis=1)
-    return _decode_sum(graph, shape, _separable(graph, both, BOTH, "decoder/both", 2 * shape.maps))
+    first = _separable(graph, both, BOTH, "decoder/both", 2 * shape.maps)
+    return _decode_sum(graph, shape, first, last=f"{LEVELS}.decoder.last")
 
 
-def _decode_sum(graph: Graph, shape: Shape, x: str) -> str:
+def _decode_sum(graph: Graph, shape: Shape, x: str, *, last: str = "decoder.last") -> str:
     x = graph.add("Relu", x, out="decoder/relu")
     for k in range(shape.depth):
         x = _separable(graph, x, f"decoder.layers.{k}", f"decoder/{k}", shape.width)
         x = graph.add("Relu", x, out=f"decoder/{k}/relu")
-    x = _separable(graph, x, "decoder.last", "decoder/last", shape.width)
-    return graph.add("DepthToSpace", x, out="luma", blocksize=BLOCK, mode="CRD")
+    x = _separable(graph, x, last, "decoder/last", shape.width)
+    return graph.add("DepthToSpace", x, out="luma", blocksize=shape.block, mode="CRD")
 
 
 def _separable(graph: Graph, x: str, layer: str, out: str, maps: int) -> str:

@@ -1,4 +1,4 @@
-"""The light network: private and common features at half size, the same two rules, and a decoder that does the work."""
+"""The light network: private and common features of blocks, the same two rules, and a decoder that does the work."""
 
 from __future__ import annotations
 
@@ -13,25 +13,24 @@ from engines.rules import ACTIVITY_RATIO
 from training.fusion.through import fused_common
 from training.network import Features
 
-BLOCK = 2
-"""Pixels of luma, across and down, that one position of the features stands for."""
-
-
 MAPS = 8, 16, 32, 64, 128, 256
 """Of a branch, as engines/rules.cu can have them."""
+BRANCH_NAMES = "private_ir", "private_vis", "common"
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
     """Sizes of a light network."""
 
-    maps: int = 8
+    block: int = 4
+    """Pixels of luma, across and down, that one position of the features stands for."""
+    maps: int = 16
     """Of a branch."""
-    stem: int = 6
+    stem: int = 12
     """Side of a branch's window on the luma, px."""
     layers: int = 0
     """Separable layers of a branch behind its stem."""
-    width: int = 16
+    width: int = 64
     """Maps inside the decoder."""
     depth: int = 2
     """Separable layers of the decoder between its first and its last."""
@@ -39,17 +38,21 @@ class Shape:
     def rules(self) -> dict[str, tuple[bool, str]]:
         """Whether each size is one that a network can have, and which those are."""
         return {
+            "block": (self.block in (2, 4), "2 or 4"),
             "maps": (self.maps in MAPS, f"one of {', '.join(map(str, MAPS))}"),
-            "stem": (self.stem >= BLOCK and self.stem % (2 * BLOCK) == BLOCK, "2, 6, 10 or so on"),
+            "stem": (
+                self.stem % (2 * self.block) == self.block,
+                f"{self.block}, {3 * self.block}, {5 * self.block} or so on",
+            ),
             "layers": (self.layers >= 0, "0 or more"),
-            "width": (self.width >= 2 * BLOCK**2, f"{2 * BLOCK**2} or more"),
+            "width": (self.width >= 2 * self.block**2, f"{2 * self.block**2} or more"),
             "depth": (self.depth >= 0, "0 or more"),
         }
 
     @property
     def margin(self) -> int:
         """Pixels that the unpadded convolutions eat at each border."""
-        return (self.stem - BLOCK) // 2 + BLOCK * (self.layers + self.depth + 2)
+        return (self.stem - self.block) // 2 + self.block * (self.layers + self.depth + 2)
 
 
 class Separable(nn.Sequential):
@@ -72,16 +75,19 @@ class Separable(nn.Sequential):
 
 
 class LightBranch(nn.Module):
-    """Encoder of one branch: one window a position, two pixels apart, as most of the time goes into moving features."""
+    """Encoder of one branch: one window a position, a block apart, as most of the time goes into moving features."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.stem = nn.Conv2d(BLOCK**2, shape.maps, shape.stem // BLOCK)
+        self.block = shape.block
+        self.stem = nn.Conv2d(self.block**2, shape.maps, shape.stem // self.block)
         self.layers = nn.ModuleList(Separable(shape.maps, shape.maps) for _ in range(shape.layers))
 
     def forward(self, luma: Tensor) -> Tensor:
-        """luma (N, 1, H, W) float in 0..1, sides even -> features (N, maps, h, w), not negative."""
-        x = functional.relu(self.stem(functional.pixel_unshuffle(luma, BLOCK)))  # export makes it one strided window
+        """luma (N, 1, H, W) float in 0..1, sides whole blocks -> features (N, maps, h, w), not negative."""
+        x = functional.relu(
+            self.stem(functional.pixel_unshuffle(luma, self.block))
+        )  # export makes it one strided window
         for layer in self.layers:
             x = functional.relu(layer(x))
         return x
@@ -95,14 +101,15 @@ class LightDecoder(nn.Module):
         self.common = Separable(shape.maps, shape.width)
         self.private = Separable(shape.maps, shape.width)
         self.layers = nn.ModuleList(Separable(shape.width, shape.width) for _ in range(shape.depth))
-        self.last = Separable(shape.width, BLOCK**2)
+        self.block = shape.block
+        self.last = Separable(shape.width, self.block**2)
 
     def forward(self, common: Tensor, private: Tensor) -> Tensor:
         """common, private (N, maps, h, w) -> luma (N, 1, H, W), nominally in 0..1."""
         x = functional.relu(self.common(common) + self.private(private))
         for layer in self.layers:
             x = functional.relu(layer(x))
-        return functional.pixel_shuffle(self.last(x), BLOCK)
+        return functional.pixel_shuffle(self.last(x), self.block)
 
 
 class LightNetwork(nn.Module):
@@ -115,7 +122,7 @@ class LightNetwork(nn.Module):
         self.private_vis = LightBranch(shape)
         self.common = LightBranch(shape)
         self.decoder = LightDecoder(shape)
-        self._start_as_mean()
+        self._start_as_pixels()
 
     def encode(self, ir: Tensor, vis: Tensor) -> Features:
         """Features of a pair of (N, 1, H, W) luma."""
@@ -143,7 +150,7 @@ class LightNetwork(nn.Module):
         Of branches without layers behind the stem.
         """
         stem = self.common.stem
-        taps = functional.pixel_shuffle(stem.weight, BLOCK).flatten(1)  # (maps, stem^2)
+        taps = functional.pixel_shuffle(stem.weight, self.shape.block).flatten(1)  # (maps, stem^2)
         active = (functional.linear(windows, taps, stem.bias) > 0).float().mean(2)
         return active.amin(1) >= ACTIVITY_RATIO
 
@@ -151,7 +158,7 @@ class LightNetwork(nn.Module):
     def borrow(self, weight: Tensor, bias: Tensor) -> None:
         """Let the first common maps be these windows, (k, stem, stem) and (k,)."""
         stem, count = self.common.stem, len(weight)
-        stem.weight[:count] = functional.pixel_unshuffle(weight[:, None], BLOCK)
+        stem.weight[:count] = functional.pixel_unshuffle(weight[:, None], self.shape.block)
         cast(Tensor, stem.bias)[:count] = bias
 
     def keep_borrowed(self, count: int) -> None:
@@ -160,19 +167,28 @@ class LightNetwork(nn.Module):
             value.register_hook(lambda gradient: torch.cat([torch.zeros_like(gradient[:count]), gradient[count:]]))
 
     @torch.no_grad()
-    def _start_as_mean(self) -> None:
-        """Let the first private maps be the pixels of a block of IR, the next those of VIS, and the decoder their mean.
+    def _start_as_pixels(self) -> None:
+        """Let the first maps be the pixels of a block, and the decoder draw the mean of what the rules make of them.
 
-        The maximum of a map that only one picture has is that map, so both reach the decoder whole from the first step.
-        All else starts small beside it: 300 steps from here led further than 300 from random weights, by 4 dB.
+        With maps enough the private ones are those of IR and then those of VIS: the maximum of a map that only one
+        picture has is that map, so both reach the decoder whole. With fewer, private maps are the larger pixels, and
+        common ones, active nearly everywhere, their weighted mean. All else starts small beside it: 300 steps from here
+        led further than 300 from random weights, by 4 dB.
         """
-        pixels, both, middle = BLOCK**2, 2 * BLOCK**2, self.shape.stem // BLOCK // 2
-        for branch, start in ((self.private_ir, 0), (self.private_vis, pixels)):
-            branch.stem.weight *= 0.1
-            branch.stem.bias.zero_()  # type: ignore[union-attr]
-            for k in range(pixels):
-                branch.stem.weight[start + k, k, middle, middle] = 1
-        for layer in (*self.private_ir.layers, *self.private_vis.layers, self.decoder.private, *self.decoder.layers):
-            cast(Separable, layer).pass_on(torch.eye(both))
+        pixels, middle = self.shape.block**2, self.shape.stem // self.shape.block // 2
+        count, is_enough = min(pixels, self.shape.maps), self.shape.maps >= 2 * pixels
+        starts = {"private_ir": 0, "private_vis": pixels} if is_enough else dict.fromkeys(BRANCH_NAMES, 0)
+        for name, start in starts.items():
+            stem = cast(LightBranch, getattr(self, name)).stem
+            stem.weight *= 0.1
+            cast(Tensor, stem.bias).zero_()
+            for k in range(count):
+                stem.weight[start + k, k, middle, middle] = 1
+        both, first = torch.eye(2 * pixels), torch.eye(2 * pixels)[:, :count]
+        for layer in (*self.private_ir.layers, *self.private_vis.layers):
+            cast(Separable, layer).pass_on(torch.eye(min(self.shape.maps, 2 * pixels)))
+        self.decoder.private.pass_on(both if is_enough else first)
+        self.decoder.common.pass_on(torch.zeros(2 * pixels, 2 * pixels) if is_enough else first.roll(pixels, 0))
+        for layer in self.decoder.layers:
+            cast(Separable, layer).pass_on(both)
         self.decoder.last.pass_on(torch.eye(pixels).repeat(1, 2) / 2)
-        self.decoder.common.pass_on(torch.zeros(both, both))

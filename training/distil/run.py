@@ -16,7 +16,7 @@ from training.data import ImagePair
 from training.distil.borrow import windows_of
 from training.distil.export import load_light
 from training.distil.loss import distil_loss, psnr
-from training.distil.network import BLOCK, LightNetwork, Shape
+from training.distil.network import LightNetwork, Shape
 from training.distil.teacher import Luma, read_triple
 from training.loss import ssim
 from training.run import Settings
@@ -89,7 +89,7 @@ class DistilRun(SingleRun):
         network, totals = self.result().eval(), torch.zeros(3)
         for picture in held:
             triple = self._read(picture.ir)
-            height, width = (side // 2 * 2 for side in triple.shape[1:])
+            height, width = (side // self.network.shape.block * self.network.shape.block for side in triple.shape[1:])
             ir, vis, wanted = _parts(torch.from_numpy(triple[None, :, :height, :width].copy()))
             with torch.no_grad():
                 fused = network(ir, vis)
@@ -123,7 +123,7 @@ class DistilRun(SingleRun):
         size = self._settings.crop + 2 * shape.margin
         triples = [self._read(pairs[int(rng.integers(len(pairs)))].ir) for _ in range(self._settings.batch)]
         crops = [_crop(triple, size, rng) for triple in triples]
-        windows = [[windows_of(x, shape.stem, BLOCK, PLACES, rng) for x in triple[:2]] for triple in triples]
+        windows = [[windows_of(x, shape.stem, shape.block, PLACES, rng) for x in triple[:2]] for triple in triples]
         return torch.from_numpy(np.stack(crops)), torch.from_numpy(np.array(windows))
 
 

@@ -10,7 +10,7 @@ from training.distil.borrow import ALIKE, SELDOM, borrowed_windows, kept_windows
 from training.distil.export import export
 from training.distil.network import LightNetwork, Shape
 
-SHAPE = Shape(width=16, depth=0)
+SHAPE = Shape(block=2, maps=8, stem=6, width=16, depth=0)
 DARK, BRIGHT = 0.5, 0.3
 """The teacher's map 0 is on where its surroundings are darker, its maps 1 and 2 where they are brighter than this."""
 
@@ -45,7 +45,7 @@ def rules_of(picture, is_on):
 
 def test_one_window_for_each_way_in_which_rules_change(teacher):
     seen = pictures()
-    weight, bias = borrowed_windows(teacher, seen, most=4, side=6, block=2, seed=0)
+    weight, bias = borrowed_windows(teacher, seen, most=4, side=6, seed=0)
     assert weight.shape == (2, 6, 6)  # dark, bright; what is twice as bright changes with bright, the rest never
     assert sorted(torch.sign(weight.sum((1, 2))).tolist()) == [-1, 1]
     assert weight.sum((1, 2)).abs().tolist() == pytest.approx([1, 1])
@@ -58,15 +58,15 @@ def test_one_window_for_each_way_in_which_rules_change(teacher):
 
 
 def test_no_more_windows_than_asked_for_and_none_where_no_rule_changes(teacher):
-    assert len(borrowed_windows(teacher, pictures(), most=1, side=6, block=2, seed=0)[1]) == 1
-    weight, bias = borrowed_windows(teacher, pictures()[:1], most=4, side=6, block=2, seed=0)
+    assert len(borrowed_windows(teacher, pictures(), most=1, side=6, seed=0)[1]) == 1
+    weight, bias = borrowed_windows(teacher, pictures()[:1], most=4, side=6, seed=0)
     assert (weight.shape, bias.shape) == ((0, 6, 6), (0,))
     assert 0 < SELDOM < 1 - ALIKE < 0.5
 
 
 def test_a_light_network_with_them_averages_when_the_teacher_does(teacher):
     seen = pictures()
-    weight, bias = borrowed_windows(teacher, seen, most=4, side=6, block=2, seed=0)
+    weight, bias = borrowed_windows(teacher, seen, most=4, side=6, seed=0)
     network, rng = LightNetwork(SHAPE), np.random.default_rng(1)
     network.borrow(weight, bias)
     windows = [[windows_of(luma, 6, 2, 1000, rng) for luma in picture] for picture in seen]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from engines.base import open_fuser
 from engines.model import load_model
@@ -9,7 +10,24 @@ from tests.training.material import textured, write_pairs
 from training.distil.__main__ import main
 
 SMALL = "--steps", "2", "--batch", "1", "--crop", "48", "--width", "16", "--depth", "0", "--versions", "2"
-SMALL += "--validation", "0.5", "--every", "1", "--threads", "1", "--device", "cpu", "--teacher", "densefuse"
+SMALL += (
+    "--block",
+    "2",
+    "--maps",
+    "8",
+    "--stem",
+    "6",
+    "--validation",
+    "0.5",
+    "--every",
+    "1",
+    "--threads",
+    "1",
+    "--device",
+    "cpu",
+    "--teacher",
+    "densefuse",
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -56,12 +74,27 @@ def test_pairs_become_a_light_model_that_fuses_and_the_command_can_be_repeated(p
     assert load_model(model).files == info.files
 
 
+def test_maps_are_borrowed_from_a_teacher_that_has_them(pairs, tmp_path, capfd):
+    command = ["--pairs", str(pairs), "-o", str(tmp_path / "mine"), *SMALL, "--teacher", "jcae-lite"]
+    main([*command, "--steps", "1"])
+    assert "step 1" in capfd.readouterr().out
+    borrowed = load_file(tmp_path / "mine.run" / "borrowed.safetensors")["weight"]
+    found = load_file(tmp_path / "mine" / "weights.safetensors")["common.stem.weight"][:, 0]
+    assert len(borrowed) <= 4
+    assert torch.equal(found[: len(borrowed)], borrowed)
+    assert load_model(tmp_path / "mine").training["borrow"] == 4
+    code, line = failure(capfd, *command, "--borrow", "9")
+    assert (code, line) == (2, "borrow 9: must be 0 to the maps of a branch")
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
         (("--crop", "46"), "crop 46: must be 48 or more"),
         (("--maps", "12"), "maps 12: must be one of 8, 16, 32, 64, 128, 256"),
         (("--stem", "4"), "stem 4: must be 2, 6, 10 or so on"),
+        (("--block", "3"), "block 3: must be 2 or 4"),
+        (("--block", "4"), "stem 6: must be 4, 12, 20 or so on"),
         (("--versions", "0"), "versions 0: must be 1 or more"),
         (("--steps", "0"), "steps 0: must be 1 or more"),
         (("--teacher", "nobody"), "nobody: no such model; give "),

@@ -12,7 +12,12 @@ from training.distil.export import export, load_light
 from training.distil.network import LightNetwork, Shape
 from training.export import ExportError
 
-SHAPES = [Shape(), Shape(maps=16, stem=2, layers=2, width=16, depth=0), Shape(stem=10, layers=1, depth=1)]
+SHAPES = [
+    Shape(),
+    Shape(block=2, maps=8, stem=6, width=32),
+    Shape(block=2, maps=16, stem=2, layers=2, width=16, depth=0),
+    Shape(maps=32, stem=4, layers=1, width=32, depth=1),
+]
 
 
 def luma(height, width, seed):
@@ -32,15 +37,15 @@ def shaken(shape, seed=0):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_its_margin_is_what_it_eats(shape):
     network, side = LightNetwork(shape), 2 * shape.margin
-    fused = network(luma(side + 6, side + 10, 0), luma(side + 6, side + 10, 1))
-    assert fused.shape == (1, 1, 6, 10)
+    fused = network(luma(side + 8, side + 12, 0), luma(side + 8, side + 12, 1))
+    assert fused.shape == (1, 1, 8, 12)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_it_starts_near_the_mean_of_its_sources(shape):
     torch.manual_seed(0)
     network, m = LightNetwork(shape), shape.margin
-    ir, vis = luma(64, 72, 0), luma(64, 72, 1)
+    ir, vis = luma(96, 104, 0), luma(96, 104, 1)
     wanted = ((ir + vis) / 2)[..., m:-m, m:-m]
     with torch.no_grad():
         found = network(ir, vis)
@@ -48,16 +53,16 @@ def test_it_starts_near_the_mean_of_its_sources(shape):
 
 
 def test_a_pixel_further_away_than_the_margin_changes_nothing():
-    network, m = shaken(Shape()), Shape().margin
-    ir, vis = luma(60, 60, 0), luma(60, 60, 1)
+    network, m, block = shaken(Shape()), Shape().margin, Shape().block
+    ir, vis = luma(80, 80, 0), luma(80, 80, 1)
     with torch.no_grad():
         f = network.encode(ir, vis)
         before = network.decode(f.common_ir, f.private_ir)
-        ir[..., 30, 30] += 0.5
+        ir[..., 40, 40] += 0.5
         f = network.encode(ir, vis)
         changed = (network.decode(f.common_ir, f.private_ir) != before)[0, 0].nonzero() + m
-    assert changed.min() >= 30 - m - 1  # two pixels of a block move as one
-    assert changed.max() <= 30 + m + 1
+    assert changed.min() > 40 - m - block  # the pixels of a block move as one
+    assert changed.max() < 40 + m + block
     assert changed.max() - changed.min() >= m
 
 
@@ -65,7 +70,7 @@ def test_a_pixel_further_away_than_the_margin_changes_nothing():
 def test_a_model_folder_computes_what_the_network_computes(shape, tmp_path):
     network = shaken(shape)
     info = export(network, tmp_path / "light", name="light", training={"data": "none"}, metrics={})
-    assert (info.kind, info.maps, info.multiple, info.margin) == ("jcae", shape.maps, 2, shape.margin)
+    assert (info.kind, info.maps, info.multiple, info.margin) == ("jcae", shape.maps, shape.block, shape.margin)
     assert info.activity_ratio == rules.ACTIVITY_RATIO
     again = load_model(tmp_path / "light")
     back = load_light(again.folder)
@@ -74,7 +79,8 @@ def test_a_model_folder_computes_what_the_network_computes(shape, tmp_path):
         assert torch.equal(back.state_dict()[name], value), name
     ir, vis = textured(37, 51, 2), textured(37, 51, 3)
     m, fuser = shape.margin, OnnxFuser(again, threads=1)
-    sides = [np.pad(x, ((m, m + 1), (m, m + 1)), mode="reflect")[None, None] / np.float32(255) for x in (ir, vis)]
+    more = [(m, m + -side % shape.block) for side in ir.shape]
+    sides = [np.pad(x, more, mode="reflect")[None, None] / np.float32(255) for x in (ir, vis)]
     with torch.no_grad():
         wanted = network(*(torch.from_numpy(x) for x in sides))[0, 0, :37, :51].numpy()
     off = np.abs(fuser.fuse(ir, vis).astype(int) - np.rint(255 * wanted).clip(0, 255))

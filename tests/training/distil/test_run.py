@@ -1,5 +1,7 @@
 """A run of the light network: what it learns, that a resumed one is an unbroken one, and what it refuses."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -13,7 +15,7 @@ from training.distil.network import LightNetwork, Shape
 from training.distil.run import DistilRun
 from training.run import Settings
 
-SHAPE = Shape(width=16, depth=0)
+SHAPE = Shape(block=2, maps=8, stem=6, width=16, depth=0)
 SIDE = 72
 
 
@@ -74,7 +76,7 @@ def test_a_resumed_run_has_the_weights_of_an_unbroken_one(pictures, tmp_path):
     assert not same(whole.average, whole.network.state_dict())
 
 
-@pytest.mark.parametrize("changed", [{"rate": 1e-3}, {"teacher": "another"}, {"shape": Shape(width=16, depth=1)}])
+@pytest.mark.parametrize("changed", [{"rate": 1e-3}, {"teacher": "another"}, {"shape": replace(SHAPE, depth=1)}])
 def test_a_run_of_other_settings_is_not_resumed(pictures, tmp_path, changed):
     open_run(tmp_path / "run", steps=1).train(pictures, [], every=1)
     with pytest.raises(CheckpointError, match="resume with the same options or give another folder"):
@@ -131,7 +133,7 @@ def test_a_run_starts_from_another_light_model(tmp_path):
     assert same(run.network.state_dict(), first.state_dict())
     assert same(run.result().state_dict(), first.state_dict())
     with pytest.raises(CheckpointError, match="ask for the same"):
-        open_run(tmp_path / "other", start=tmp_path / "first", shape=Shape(width=16, depth=1))
+        open_run(tmp_path / "other", start=tmp_path / "first", shape=replace(SHAPE, depth=1))
 
 
 def test_every_term_of_the_loss_moves_the_weights():
