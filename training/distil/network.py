@@ -30,7 +30,7 @@ class Shape:
     """Side of a branch's window on the luma, px."""
     layers: int = 0
     """Separable layers of a branch behind its stem."""
-    width: int = 64
+    width: int = 48
     """Maps inside the decoder."""
     depth: int = 2
     """Separable layers of the decoder between its first and its last."""
