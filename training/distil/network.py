@@ -158,6 +158,8 @@ class LightNetwork(nn.Module):
     def borrow(self, weight: Tensor, bias: Tensor) -> None:
         """Let the first common maps be these windows, (k, stem, stem) and (k,)."""
         stem, count = self.common.stem, len(weight)
+        if not count:  # torch has no picture of no channels
+            return
         stem.weight[:count] = functional.pixel_unshuffle(weight[:, None], self.shape.block)
         cast(Tensor, stem.bias)[:count] = bias
 
