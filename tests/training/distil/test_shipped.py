@@ -40,6 +40,19 @@ def test_it_keeps_95_percent_of_what_is_measured(drawn, metric):
     assert light >= 0.95 * full
 
 
+def across_blocks(picture, axis):
+    """How much more neighbours differ across the borders of blocks than inside of them."""
+    steps, block = np.abs(np.diff(picture.astype(float), axis=axis)), Shape().block
+    phases = [np.take(steps, range(k, steps.shape[axis] - block, block), axis=axis).mean() for k in range(block)]
+    return phases[-1] / np.mean(phases[:-1])
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_its_blocks_do_not_show(drawn, axis):
+    full, light = (np.mean([across_blocks(both[k], axis) for _, _, *both in drawn]) for k in (0, 1))
+    assert light < 1.04 * full
+
+
 def test_its_rules_change_with_the_full_models(real_data):
     """The map of the full one that changes most, and the light one's that was fitted to it."""
     found = []
