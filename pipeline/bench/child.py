@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Sequence
@@ -19,11 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from engines.base import CrotalusError
+from pipeline.bench.program import run_program
 from pipeline.bench.spec import Spec
 
 ROOT = str(Path(__file__).parents[2])
-POLL = 0.1
-"""s between looks at whether the user has had enough."""
 
 
 class ChildError(CrotalusError, RuntimeError):
@@ -70,27 +68,14 @@ class Answer:
 def ask(request: Request, stop: threading.Event) -> Answer | None:
     """Measure in a new process and wait for it; None if `stop` was set. Raises ChildError."""
     where = os.pathsep.join([ROOT, *filter(None, [os.environ.get("PYTHONPATH")])])
-    # A session of its own: Ctrl-C is for us, who end it.
-    process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "pipeline.bench.child", json.dumps(asdict(request))],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace", start_new_session=True,
-        env={**os.environ, "PYTHONPATH": where},
-    )  # fmt: skip
-    try:
-        while True:
-            try:
-                out, said = process.communicate(timeout=POLL)
-                break
-            except subprocess.TimeoutExpired:
-                if stop.is_set():
-                    return None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    if process.returncode:
+    command = [sys.executable, "-P", "-m", "pipeline.bench.child", json.dumps(asdict(request))]
+    ended = run_program(command, stop, env={**os.environ, "PYTHONPATH": where})
+    if ended is None:
+        return None
+    code, out, said = ended
+    if code:
         lines = said.strip().splitlines()
-        raise ChildError(f"a measurement in a process of its own failed: {lines[-1] if lines else process.returncode}")
+        raise ChildError(f"a measurement in a process of its own failed: {lines[-1] if lines else code}")
     return Answer(**json.loads(out))
 
 

@@ -11,12 +11,11 @@ from fractions import Fraction
 from pathlib import Path
 
 from pipeline.align import Size
+from pipeline.bench.program import run_program
 from pipeline.job import Job
 from pipeline.video_sink import KEY_INTERVAL
 
 NAME = "ffmpeg blend"
-POLL = 0.05
-"""s between looks at whether the user has had enough."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,23 +84,11 @@ def why_not(job: Job) -> str | None:
 
 def _run(command: list[str], stop: threading.Event) -> str | None:
     """None, or why it failed: the last line that it said."""
-    # A session of its own: Ctrl-C is for us, who end it.
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
-                               start_new_session=True)  # fmt: skip
-    try:
-        while True:
-            try:
-                _, said = process.communicate(timeout=POLL)
-                break
-            except subprocess.TimeoutExpired:
-                if stop.is_set():
-                    return None
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate()
-    lines = said.strip().splitlines()
-    return (lines[-1] if lines else f"exit code {process.returncode}") if process.returncode else None
+    ended = run_program(command, stop)
+    if ended is None or not ended[0]:
+        return None
+    lines = ended[2].strip().splitlines()
+    return lines[-1] if lines else f"exit code {ended[0]}"
 
 
 def _file(name: str) -> str:

@@ -93,7 +93,7 @@ def _main(given: argparse.Namespace) -> int:
             say(console, f"stopped while the teacher draws, kept in {folder / 'teacher'}; the same command goes on")
             return interrupt.exit_code
         if borrow:
-            run.borrow(*_borrowed(given, teacher, pictures[0], folder / "borrowed.safetensors"))
+            run.borrow(*_borrowed(given, teacher, pictures[0], folder / "borrowed.safetensors", is_new=run.step == 0))
         say(
             console,
             f"{len(pictures[0])} pictures to train on, {len(pictures[1])} held back; step {run.step} on {device}",
@@ -151,11 +151,16 @@ def _draw(
 
 
 def _borrowed(
-    given: argparse.Namespace, teacher: ModelInfo, pictures: Sequence[ImagePair], path: Path
+    given: argparse.Namespace, teacher: ModelInfo, pictures: Sequence[ImagePair], path: Path, *, is_new: bool
 ) -> tuple[Tensor, Tensor]:
-    triples = [read_triple(picture.ir) for picture in pictures[:LOOKED_AT]]
-    how = {"most": given.borrow, "side": given.stem, "seed": given.seed, "threads": given.threads}
-    return kept_windows(path, lambda: borrowed_windows(teacher, triples, **how))
+    """The windows of the run. Raises DataError, SaveError."""
+
+    def make() -> tuple[Tensor, Tensor]:
+        triples = [read_triple(picture.ir) for picture in pictures[:LOOKED_AT]]
+        how = {"most": given.borrow, "side": given.stem, "seed": given.seed, "threads": given.threads}
+        return borrowed_windows(teacher, triples, **how)
+
+    return kept_windows(path, make, is_new=is_new)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ windows are fitted to where the teacher's map is active, so that they count the 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +46,16 @@ def windows_of(luma: Luma, side: int, block: int, most: int, rng: np.random.Gene
     return np.ascontiguousarray(places[rows, columns]).reshape(most, side * side)
 
 
-def kept_windows(path: Path, make: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+def kept_windows(path: Path, make: Callable[[], tuple[Tensor, Tensor]], *, is_new: bool) -> tuple[Tensor, Tensor]:
     """Those of the file, or new ones, which it then has: a run that goes on takes those it began with.
 
-    Raises SaveError.
+    is_new: the run has not begun; a file that is there may be of other settings. Raises SaveError.
     """
-    try:
-        found = load_file(path)
-        return found["weight"], found["bias"]
-    except (OSError, SafetensorError, KeyError):  # not there, or another program's
-        weight, bias = make()
+    if not is_new:
+        with suppress(OSError, SafetensorError, KeyError):  # not there, or damaged: made again, they are the same
+            found = load_file(path)
+            return found["weight"], found["bias"]
+    weight, bias = make()
     try:
         path.write_bytes(save({"weight": weight.contiguous(), "bias": bias}))
     except OSError as error:

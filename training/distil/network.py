@@ -85,9 +85,8 @@ class LightBranch(nn.Module):
 
     def forward(self, luma: Tensor) -> Tensor:
         """luma (N, 1, H, W) float in 0..1, sides whole blocks -> features (N, maps, h, w), not negative."""
-        x = functional.relu(
-            self.stem(functional.pixel_unshuffle(luma, self.block))
-        )  # export makes it one strided window
+        # export makes these two one strided window
+        x = functional.relu(self.stem(functional.pixel_unshuffle(luma, self.block)))
         for layer in self.layers:
             x = functional.relu(layer(x))
         return x

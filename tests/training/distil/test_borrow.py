@@ -123,9 +123,16 @@ def test_training_leaves_them_alone():
 
 def test_a_run_that_goes_on_takes_the_windows_it_began_with(tmp_path):
     path, first = tmp_path / "borrowed.safetensors", (torch.rand(2, 6, 6), torch.rand(2))
-    kept_windows(path, lambda: first)
-    weight, bias = kept_windows(path, lambda: pytest.fail("made again"))
+    kept_windows(path, lambda: first, is_new=True)
+    weight, bias = kept_windows(path, lambda: pytest.fail("made again"), is_new=False)
     assert torch.equal(weight, first[0])
     assert torch.equal(bias, first[1])
     path.write_bytes(b"something else")
-    assert torch.equal(kept_windows(path, lambda: first)[1], first[1])
+    assert torch.equal(kept_windows(path, lambda: first, is_new=False)[1], first[1])
+
+
+def test_a_run_that_begins_takes_no_windows_of_another(tmp_path):
+    path, first, second = tmp_path / "borrowed.safetensors", (torch.rand(2, 6, 6), torch.rand(2)), torch.rand(1, 12, 12)
+    kept_windows(path, lambda: first, is_new=True)
+    kept_windows(path, lambda: (second, torch.rand(1)), is_new=True)
+    assert torch.equal(kept_windows(path, lambda: first, is_new=False)[0], second)

@@ -12,19 +12,11 @@ from training.data import ImagePair
 from training.distil.export import export
 from training.distil.loss import distil_loss, gradient_difference, psnr
 from training.distil.network import LightNetwork, Shape
-from training.distil.run import DistilRun
+from training.distil.run import LARGEST_GRADIENT, DistilRun
 from training.run import Settings
 
 SHAPE = Shape(block=2, maps=8, stem=6, width=16, depth=0)
 SIDE = 72
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +73,15 @@ def test_a_run_of_other_settings_is_not_resumed(pictures, tmp_path, changed):
     open_run(tmp_path / "run", steps=1).train(pictures, [], every=1)
     with pytest.raises(CheckpointError, match="resume with the same options or give another folder"):
         open_run(tmp_path / "run", **{"steps": 1, **changed})
+
+
+def test_a_gradient_that_is_too_large_is_cut(pictures, tmp_path, monkeypatch):
+    loss = DistilRun.loss
+    monkeypatch.setattr(DistilRun, "loss", lambda self, batch: 1e6 * loss(self, batch))
+    run = open_run(tmp_path / "run", steps=1)
+    run.train(pictures, [], every=1)
+    norm = torch.stack([x.grad.norm() for x in run.network.parameters()]).norm()
+    assert float(norm) == pytest.approx(LARGEST_GRADIENT, rel=1e-3)
 
 
 def test_crops_take_the_rules_of_their_whole_pictures(tmp_path):
